@@ -1,0 +1,65 @@
+"""A cluster somebody else made, known by its kubeconfig."""
+
+from typing import NotRequired, TypedDict
+
+import pulumi
+from pydantic import Field
+
+from components.base import PlatformComponent
+from components.cluster.contract import ClusterContract
+from components.cluster.kubeconfig import cluster_identity
+from components.inputs import InputText, Model, validate
+from components.types import DnsLabel, KubernetesVersion, NodePool, NodePoolArgs
+
+
+class ExistingClusterArgs(TypedDict):
+    """Inputs of `ExistingCluster`."""
+
+    cluster_name: str
+    """Name of the cluster; part of its identifier."""
+    kubeconfig: pulumi.Input[str]
+    """Content of a kubeconfig whose current context is the cluster; treated as secret."""
+    kubernetes_version: str
+    """Minor version of the cluster, e.g. `1.36`."""
+    node_pools: NotRequired[list[NodePoolArgs]]
+    """The pools workloads may name."""
+    storage_classes: NotRequired[list[str]]
+    """Names of the storage classes on offer."""
+
+
+class _Config(Model):
+    cluster_name: DnsLabel = Field(examples=["local"])
+    kubeconfig: InputText
+    kubernetes_version: KubernetesVersion
+    node_pools: tuple[NodePool, ...] = ()
+    storage_classes: tuple[str, ...] = ()
+
+
+class ExistingCluster(PlatformComponent):
+    """An existing cluster behind the same contract as one this platform makes. Creates nothing."""
+
+    kubeconfig: pulumi.Output[str]
+    """Content of the kubeconfig; secret."""
+    identifier: pulumi.Output[str]
+    """Stable while the cluster lives; changes with its certificate authority."""
+
+    def __init__(self, name: str, args: ExistingClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        config = validate(_Config, args, f"ExistingCluster {name}")
+        self.kubeconfig = pulumi.Output.secret(config.kubeconfig)
+        # The identity is a hash of public facts, so it may be shown although the kubeconfig may not.
+        identity = pulumi.Output.unsecret(self.kubeconfig.apply(cluster_identity))
+        self.identifier = pulumi.Output.concat(config.cluster_name, "-", identity)
+        self._contract = ClusterContract(
+            kubeconfig=self.kubeconfig,
+            identifier=self.identifier,
+            kubernetes_version=config.kubernetes_version,
+            node_pools=config.node_pools,
+            storage_classes=config.storage_classes,
+        )
+        self.finish()
+
+    @property
+    def contract(self) -> ClusterContract:
+        """What the rest of the platform uses of this cluster."""
+        return self._contract

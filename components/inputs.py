@@ -1,0 +1,181 @@
+"""Validation of what users write: plain values at once, outputs inside `apply`, every message one sentence.
+
+A message names the place (file and key, or component and argument), the value, the reason and a value that works. Secrets never
+appear in one: a value is quoted only when it is short and plain.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import pulumi
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainValidator, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, core_schema
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+_EXPECTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a mapping (key: value)",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list (- item)",
+    "mapping_type": "a mapping (key: value)",
+    "model_attributes_type": "a mapping (key: value)",
+    "model_type": "a mapping (key: value)",
+    "string_type": "text (put it in quotes)",
+    "tuple_type": "a list (- item)",
+}
+
+
+class InputError(pulumi.RunError):
+    """Input that cannot work. Its text is one sentence a line; Pulumi prints it without a traceback."""
+
+
+class Model(BaseModel):
+    """A frozen model that refuses unknown keys; camelCase outside (stack files, schemas), snake_case inside."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, arbitrary_types_allowed=True
+    )
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Annotation of text that must have one form. Other text is told what it is not; editors get the pattern."""
+
+    pattern: str
+    what: str
+    example: str
+
+    def check(self, value: str) -> str:
+        """`value`, or ValueError."""
+        if not re.fullmatch(self.pattern, value):
+            raise ValueError(f"{_shown(value)} is not {self.what}; use e.g. {self.example}")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(schema) | {"pattern": f"^{self.pattern}$", "examples": [self.example]}
+
+
+def _text_or_output(value: object) -> object:
+    if isinstance(value, pulumi.Output) or (isinstance(value, str) and value):
+        return value
+    raise ValueError(f"{_shown(value)} is neither text nor an output; use e.g. the output of another component")
+
+
+if TYPE_CHECKING:
+    InputText = pulumi.Input[str]
+else:
+    # Pydantic cannot look into pulumi.Input: its parts are named as text only.
+    InputText = Annotated[Any, PlainValidator(_text_or_output)]
+
+
+def validate(model: type[M], data: object, where: str, root: str = "") -> M:
+    """`data` as a `model`, or an InputError with one sentence for every fault.
+
+    `where` is the file or component the data came from; `root` is the key under which it stood there.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        sentences = [f"{where}: {_sentence(model, fault, root)}" for fault in error.errors()]
+        raise InputError("\n".join(dict.fromkeys(sentences))) from None
+
+
+def validated(value: pulumi.Input[T], check: Callable[[T], None]) -> pulumi.Input[T]:
+    """`value`, passed on only after `check` accepted it: now when it is plain, inside `apply` when it is an output."""
+
+    def gate(plain: T) -> T:
+        check(plain)
+        return plain
+
+    return value.apply(gate) if isinstance(value, pulumi.Output) else gate(value)  # type: ignore[arg-type]
+
+
+def _sentence(model: type[BaseModel], fault: Any, root: str) -> str:  # noqa: PLR0911 - a return for each kind of fault
+    location = fault["loc"]
+    path = _path(location, root)
+    kind, value = fault["type"], fault["input"]
+    owner, field = _find(model, location)
+    if kind == "extra_forbidden":
+        known = sorted(_keys(owner))
+        near = difflib.get_close_matches(str(location[-1]), known, n=1)
+        return f"{path} is not a known setting; " + (f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}")
+    if kind == "missing":
+        return f"{path} is missing; add it{_example(field, location)}"
+    if kind == "value_error":
+        # A rule over a whole file names its keys itself.
+        return f"{path}: {fault['ctx']['error']}" if location or root else str(fault["ctx"]["error"])
+    if kind == "too_short":
+        return f"{path} is empty; add an entry{_example(field, location)}"
+    if kind in ("literal_error", "enum"):
+        return f"{path}: {_shown(value)} is not known; use {fault['ctx']['expected']}"
+    if kind in _EXPECTED:
+        example = _example(field, location).removeprefix(", ") or _EXPECTED[kind]
+        return f"{path}: {_shown(value)} is not {_EXPECTED[kind]}; use {example}"
+    _, _, rule = str(fault["msg"]).partition(" should ")
+    return f"{path}: {_shown(value)} is not allowed; it must {rule or fault['msg']}{_example(field, location)}"
+
+
+def _path(location: Sequence[Any], root: str) -> str:
+    text = root
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "the file"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    if value is None:
+        return "nothing"
+    text = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _example(field: Any, location: Sequence[Any]) -> str:
+    if field is None or not location:
+        return ""
+    examples = field.examples or [form.example for form in field.metadata if isinstance(form, Matching)]
+    return f", e.g. {location[-1]}: {examples[0]}" if examples else ""
+
+
+def _keys(owner: type[BaseModel] | None) -> list[str]:
+    return [field.alias or name for name, field in owner.model_fields.items()] if owner else []
+
+
+def _find(model: type[BaseModel], location: Sequence[Any]) -> tuple[type[BaseModel] | None, Any]:
+    """The model class that owns the last part of `location` (None inside a list or mapping), and the field there."""
+    here: Any = model
+    owner: type[BaseModel] | None = None
+    field: Any = None
+    for part in location:
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            owner = here
+            field = next((f for n, f in owner.model_fields.items() if part in (n, f.alias)), None)
+            here = _element(field.annotation) if field else None
+        else:
+            owner, here = None, _element(here.__args__[-1]) if getattr(here, "__args__", None) else None
+    return owner, field
+
+
+def _element(annotation: Any) -> Any:
+    """`annotation` without Optional and Annotated around it."""
+    while get_origin(annotation) in (Annotated, Union, UnionType):
+        annotation = next(a for a in get_args(annotation) if a is not type(None))
+    return annotation

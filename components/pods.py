@@ -1,0 +1,37 @@
+"""Pieces that every pod of this platform shares. Pure functions over plain Kubernetes objects."""
+
+from collections.abc import Mapping
+from typing import Any
+
+ENGINE_UID = 2000
+"""User `vllm` of the engine image (vllm-project/vllm docker/Dockerfile); its group 0 owns what the image writes."""
+
+
+def restricted_pod() -> dict[str, Any]:
+    """Pod security context that meets Pod Security *restricted* with the stock engine image."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": ENGINE_UID,
+        "runAsGroup": 0,
+        "fsGroup": 0,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def restricted_container() -> dict[str, Any]:
+    """Container security context that meets Pod Security *restricted*; the root file system is read-only on top."""
+    return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+
+
+def resources(cpu: str, memory_mib: int, extended: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """Requests and limits, equal but for CPU: that has no limit, since throttling would only add latency."""
+    fixed: dict[str, str] = {"memory": f"{memory_mib}Mi"} | {key: str(count) for key, count in (extended or {}).items()}
+    return {"requests": {"cpu": cpu} | fixed, "limits": fixed}
+
+
+def scratch(mounts: Mapping[str, str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Writable directories of a pod with a read-only root: volumes and mounts for `{name: path}`."""
+    return (
+        [{"name": name, "emptyDir": {}} for name in mounts],
+        [{"name": name, "mountPath": path} for name, path in mounts.items()],
+    )

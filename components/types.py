@@ -1,0 +1,148 @@
+"""Types that more than one component takes: for each a public `TypedDict` and the private model that validates it.
+
+They stand in one module because the packaged schema puts every type into one namespace.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, NotRequired, TypedDict, cast
+
+from pydantic import AfterValidator, Field
+
+from components.inputs import Matching, Model
+from components.names import check_dns_label
+
+
+def _dns_label(value: str) -> str:
+    check_dns_label(value)
+    return value
+
+
+DnsLabel = Annotated[str, AfterValidator(_dns_label)]
+"""Text that may name a Kubernetes Service, Namespace or label value."""
+
+
+Repository = Annotated[
+    str,
+    Matching(
+        pattern=r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*",
+        what="a repository of Hugging Face (owner/name)",
+        example="Qwen/Qwen2.5-7B-Instruct-AWQ",
+    ),
+]
+"""Owner and name of a repository on Hugging Face."""
+
+Revision = Annotated[
+    str,
+    Matching(
+        pattern="[0-9a-f]{40}",
+        what="a commit of 40 hexadecimal digits, and anything else can be moved",
+        example="b25037543e9394b818fdfca67ab2a00ecc7dd641",
+    ),
+]
+"""A commit: a branch or a tag can be moved to weights nobody reviewed."""
+
+ResourceName = Annotated[
+    str, Matching(pattern=r"[a-z0-9.-]+/[A-Za-z0-9._-]+", what="an extended resource (domain/name)", example="nvidia.com/gpu")
+]
+"""Name under which a device plugin offers its devices."""
+
+KubernetesVersion = Annotated[str, Matching(pattern=r"1\.\d{2}", what="a minor version of Kubernetes", example="'1.36'")]
+"""Minor version of Kubernetes; text, since 1.30 and 1.3 are one number."""
+
+HostPath = Annotated[
+    str, Matching(pattern=r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*){2,}", what="a path below a top directory", example="/var/lib/models")
+]
+"""A directory on a node, never the root or one of its own directories."""
+
+
+class TaintEffect(StrEnum):
+    """What a taint does to pods that do not tolerate it."""
+
+    NO_SCHEDULE = "NoSchedule"
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+    NO_EXECUTE = "NoExecute"
+
+
+class TaintArgs(TypedDict):
+    """A taint of the nodes of a pool; what runs there tolerates it."""
+
+    key: str
+    """Taint key, e.g. `nvidia.com/gpu`."""
+    value: NotRequired[str]
+    """Taint value; empty by default."""
+    effect: TaintEffect
+    """`NoSchedule`, `PreferNoSchedule` or `NoExecute`."""
+
+
+class Taint(Model):
+    """Validated `TaintArgs`."""
+
+    key: str = Field(min_length=1, examples=["nvidia.com/gpu"])
+    value: str = ""
+    effect: TaintEffect = Field(examples=["NoSchedule"])
+
+
+class AcceleratorArgs(TypedDict):
+    """The accelerators of one node."""
+
+    resource: NotRequired[str]
+    """Extended resource the device plugin offers; `nvidia.com/gpu` by default."""
+    per_node: int
+    """Accelerators of one node."""
+
+
+class Accelerator(Model):
+    """Validated `AcceleratorArgs`."""
+
+    resource: ResourceName = "nvidia.com/gpu"
+    per_node: int = Field(ge=1, le=64, examples=[1])
+
+
+class NodePoolArgs(TypedDict):
+    """Nodes of one kind, as far as the workloads on them must know it."""
+
+    name: str
+    """Name of the pool."""
+    accelerator: NotRequired[AcceleratorArgs]
+    """Its accelerators; none for a pool of plain nodes."""
+    max_nodes: int
+    """Nodes the pool can grow to."""
+    labels: dict[str, str]
+    """Labels that all its nodes have and no others; they select the pool."""
+    taints: NotRequired[list[TaintArgs]]
+    """Taints of its nodes."""
+
+
+class NodePoolModel(Model):
+    """Validated `NodePoolArgs` without the name, as stack files write it below the pool's name."""
+
+    accelerator: Accelerator | None = None
+    max_nodes: int = Field(ge=1, examples=[1])
+    labels: Mapping[str, str] = Field(min_length=1, examples=["{node.kubernetes.io/instance-type: g6.xlarge}"])
+    taints: tuple[Taint, ...] = ()
+
+    def capacity(self) -> int:
+        """Accelerators of the whole pool at its largest."""
+        return self.max_nodes * self.accelerator.per_node if self.accelerator else 0
+
+
+class NodePool(NodePoolModel):
+    """Validated `NodePoolArgs`."""
+
+    name: DnsLabel = Field(examples=["l4"])
+
+    def args(self) -> NodePoolArgs:
+        """The same pool as a component takes it."""
+        return cast(NodePoolArgs, self.model_dump(exclude_none=True))
+
+    def tolerations(self) -> list[dict[str, Any]]:
+        """Tolerations that let a pod onto these nodes."""
+        return [
+            {"key": taint.key, "operator": "Equal", "value": taint.value, "effect": taint.effect.value} for taint in self.taints
+        ]
+
+    def node_affinity(self) -> dict[str, Any]:
+        """The node selector terms (of a pod's affinity or a volume's) that hold for exactly these nodes."""
+        expressions = [{"key": key, "operator": "In", "values": [value]} for key, value in sorted(self.labels.items())]
+        return {"nodeSelectorTerms": [{"matchExpressions": expressions}]}

@@ -1,0 +1,28 @@
+"""Shared by every test."""
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# How long an example takes says something about the machine, not about the program.
+hypothesis.settings.register_profile(
+    "project", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("project")
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def root() -> Path:
+    """The project's directory."""
+    return ROOT
+
+
+@pytest.fixture(autouse=True)
+def _hermetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the shell that runs the tests reaches them."""
+    for name in ("KUBECONFIG", "PULUMI_CONFIG", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_BACKEND_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PULUMI_ERROR_OUTPUT_STRING", "1")

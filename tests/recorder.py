@@ -1,0 +1,112 @@
+"""Runs a program without an engine and records every call it makes to one.
+
+Wraps the SDK's mock monitor, which by itself forgets who registered outputs, with which options, and in which order.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pulumi.runtime import config as pulumi_config
+from pulumi.runtime import rpc
+from pulumi.runtime.mocks import MockMonitor, MockResourceArgs, Mocks, set_mocks
+from pulumi.runtime.stack import run_pulumi_func
+from pulumi.runtime.sync_await import _sync_await
+
+AUTONAME = "-0a1b2c3d"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """One resource as the program asked for it."""
+
+    urn: str
+    type: str
+    name: str
+    custom: bool
+    parent: str
+    provider: str
+    inputs: dict[str, Any]
+
+    @property
+    def on_kubernetes(self) -> bool:
+        return self.type.startswith("kubernetes:")
+
+
+@dataclass
+class Recording:
+    """Everything a program registered, in order."""
+
+    resources: list[Registration] = field(default_factory=list)
+    outputs: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    events: list[tuple[str, str]] = field(default_factory=list)
+    """("resource", parent URN) and ("outputs", URN) in the order they came."""
+
+    def of(self, token: str) -> list[Registration]:
+        return [resource for resource in self.resources if resource.type == token]
+
+    def one(self, token: str) -> Registration:
+        (resource,) = self.of(token)
+        return resource
+
+
+class _Cluster(Mocks):
+    """Answers as the Kubernetes provider does: the inputs, a name where none was given, a namespace."""
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        state = dict(args.inputs)
+        if args.typ.startswith("kubernetes:"):
+            state["metadata"] = {"name": f"{args.name}{AUTONAME}", "namespace": "default"} | (state.get("metadata") or {})
+        return f"{args.name}-id", state
+
+    def call(self, args: Any) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
+        raise AssertionError(f"no component calls {args.token}")
+
+
+class _Monitor(MockMonitor):
+    def __init__(self, recording: Recording) -> None:
+        super().__init__(_Cluster())
+        self._recording = recording
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the protocol's name
+        response = super().RegisterResource(request)  # type: ignore[no-untyped-call]
+        if request.type != "pulumi:pulumi:Stack":
+            self._recording.resources.append(
+                Registration(
+                    urn=response.urn,
+                    type=request.type,
+                    name=request.name,
+                    custom=request.custom,
+                    parent=request.parent,
+                    provider=request.provider,
+                    inputs=rpc.deserialize_properties(request.object, keep_unknowns=True),
+                )
+            )
+            self._recording.events.append(("resource", request.parent))
+        return response
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
+        self._recording.outputs.append((request.urn, rpc.deserialize_properties(request.outputs)))
+        self._recording.events.append(("outputs", request.urn))
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
+
+
+def record(
+    program: Callable[[], None], *, stack: str = "test", preview: bool = False, config: Mapping[str, str] | None = None
+) -> Recording:
+    """What `program` registers. It runs anew, on an event loop of its own."""
+    recording = Recording()
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        monitor = _Monitor(recording)
+        set_mocks(monitor.mocks, project="llm-platform", stack=stack, preview=preview, monitor=monitor)
+        pulumi_config.set_all_config(dict(config or {}))
+
+        _sync_await(run_pulumi_func(program))
+    finally:
+        pulumi_config.set_all_config({})
+        loop.close()
+        asyncio.set_event_loop(None)
+    return recording

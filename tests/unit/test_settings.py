@@ -1,0 +1,213 @@
+"""Stack files: what is accepted, and the one sentence each mistake gets."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+import settings
+from components.inputs import InputError, validate
+
+WHERE = "stacks/Pulumi.local.yaml"
+
+
+@pytest.fixture
+def local(root: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((root / WHERE).read_text())
+    return content
+
+
+def _load(content: object, tmp_path: Path) -> settings.Settings:
+    file = tmp_path / "Pulumi.local.yaml"
+    file.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return settings.from_file(file, WHERE)
+
+
+def _set(content: dict[str, Any], path: str, value: object) -> dict[str, Any]:
+    """A copy of `content` with the value at a dotted path replaced, or removed when it is `...`."""
+    changed = copy.deepcopy(content)
+    here = changed["config"]
+    *parents, last = path.split("/")
+    for part in parents:
+        here = here[part]
+    if value is ...:
+        del here[last]
+    else:
+        here[last] = value
+    return changed
+
+
+MODEL = "llm-platform:models/qwen2-5-7b"
+POOL = "llm-platform:cluster/nodePools/l4"
+
+MISTAKES: list[tuple[str, object, str]] = [
+    (
+        f"{MODEL}/revision",
+        ...,
+        "models.qwen2-5-7b.revision is missing; add it, e.g. revision: b25037543e9394b818fdfca67ab2a00ecc7dd641",
+    ),
+    (
+        f"{MODEL}/revision",
+        "main",
+        "models.qwen2-5-7b.revision: 'main' is not a commit of 40 hexadecimal digits, and anything else can be moved; "
+        "use e.g. b25037543e9394b818fdfca67ab2a00ecc7dd641",
+    ),
+    (
+        f"{MODEL}/replicas",
+        "two",
+        "models.qwen2-5-7b.replicas: 'two' is not a whole number; use e.g. replicas: 1",
+    ),
+    (
+        f"{MODEL}/replicas",
+        0,
+        "models.qwen2-5-7b.replicas: 0 is not allowed; it must be greater than or equal to 1, e.g. replicas: 1",
+    ),
+    (f"{MODEL}/maxModelLength", 8192, "models.qwen2-5-7b.maxModelLength is not a known setting; did you mean maxModelLen?"),
+    (f"{MODEL}/nodePool", "l40", "models.qwen2-5-7b.nodePool: 'l40' is not a pool of this cluster; known: l4"),
+    (
+        f"{MODEL}/accelerators",
+        2,
+        "models.qwen2-5-7b.accelerators: a replica needs 2 nvidia.com/gpu on one node, but nodes of pool l4 have 1; "
+        "use accelerators: 1 or a pool with larger nodes",
+    ),
+    (
+        f"{MODEL}/replicas",
+        3,
+        "models: pool l4 is 2 accelerators short of what they ask for together; "
+        "use cluster.nodePools.l4.maxNodes: 3 or fewer replicas",
+    ),
+    (
+        f"{POOL}/maxNodes",
+        4,
+        "models.qwen2-5-7b.cache: a cache on a node's disk is on one node only, but pool l4 grows to 4; use a pool with maxNodes: 1",
+    ),
+    (
+        f"{POOL}/labels",
+        {},
+        "cluster.nodePools.l4.labels is empty; add an entry, e.g. labels: {node.kubernetes.io/instance-type: g6.xlarge}",
+    ),
+    (
+        f"{POOL}/taints/0/effect",
+        "Never",
+        "cluster.nodePools.l4.taints[0].effect: 'Never' is not known; use 'NoSchedule', 'PreferNoSchedule' or 'NoExecute'",
+    ),
+    ("llm-platform:cluster", "local", "cluster: 'local' is not a mapping (key: value); use a mapping (key: value)"),
+    ("llm-platform:cluster/kind", "gke", "cluster.kind: 'gke' is not known; use 'existing'"),
+    (
+        "llm-platform:cluster/kubernetesVersion",
+        1.36,
+        "cluster.kubernetesVersion: 1.36 is not text (put it in quotes); use e.g. kubernetesVersion: '1.36'",
+    ),
+    ("llm-platform:modles", {}, "modles is not a known setting; did you mean models?"),
+    ("llm-platform:cluster", ..., "cluster is missing; add it"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "sentence"), MISTAKES, ids=[f"{path}={value}" for path, value, _ in MISTAKES])
+def test_a_mistake_gets_one_sentence(path: str, value: object, sentence: str, local: dict[str, Any], tmp_path: Path) -> None:
+    if path.endswith("taints/0/effect"):
+        changed = copy.deepcopy(local)
+        changed["config"]["llm-platform:cluster"]["nodePools"]["l4"]["taints"][0]["effect"] = value
+    else:
+        changed = _set(local, path, value)
+    with pytest.raises(InputError) as caught:
+        _load(changed, tmp_path)
+    assert str(caught.value) == f"{WHERE}: {sentence}"
+
+
+@pytest.mark.parametrize("name", ["vllm", "Qwen", "qwen_7b", "-qwen", "q" * 64])
+def test_a_model_whose_name_cannot_be_a_service_is_refused(name: str, local: dict[str, Any], tmp_path: Path) -> None:
+    models = local["config"]["llm-platform:models"]
+    models[name] = models.pop("qwen2-5-7b")
+    with pytest.raises(InputError, match=rf"^{WHERE}: models\.") as caught:
+        _load(local, tmp_path)
+    assert "; use " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "has no settings; start with a line `config:` and the sections of stacks/Pulumi.local.yaml below"),
+        ("config: {}", "has no settings; start with a line `config:` and the sections of stacks/Pulumi.local.yaml below"),
+        ("just text", "has no settings; start with a line `config:` and the sections of stacks/Pulumi.local.yaml below"),
+        (
+            "config:\n  a: [1\n  b: 2\n",
+            "is not YAML in line 3, column 4: expected ',' or ']', but got ':'; compare it with stacks/Pulumi.local.yaml",
+        ),
+    ],
+)
+def test_what_is_not_a_stack_file_gets_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        _load(text, tmp_path)
+    assert str(caught.value) == f"{WHERE}: {sentence}"
+
+
+def test_every_fault_of_a_file_is_told_at_once(local: dict[str, Any], tmp_path: Path) -> None:
+    broken = _set(_set(local, f"{MODEL}/revision", "main"), f"{MODEL}/source", "qwen")
+    with pytest.raises(InputError) as caught:
+        _load(broken, tmp_path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(f"{WHERE}: models.qwen2-5-7b.") for line in lines)
+
+
+def test_a_long_value_is_not_repeated_in_full(local: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        _load(_set(local, f"{MODEL}/revision", "x" * 5000), tmp_path)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("stack", ["local"])
+def test_committed_stacks_are_valid_for_the_program_and_for_editors(stack: str, root: Path) -> None:
+    file = root / settings.stack_file(stack)
+    settings.from_file(file, settings.stack_file(stack))
+    schema = json.loads((root / "stacks/schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(yaml.safe_load(file.read_text()), schema)
+
+
+def test_the_committed_schema_is_fresh(root: Path) -> None:
+    assert json.loads((root / "stacks/schema.json").read_text()) == settings.json_schema(), "run: make schema"
+
+
+def test_the_schema_refuses_a_misspelt_section(local: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(_set(local, "llm-platform:modles", {}), settings.json_schema())
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
+    max_leaves=8,
+)
+SECTIONS = st.sampled_from(["cluster", "models", "namespaces", "nonsense"])
+
+
+@given(st.dictionaries(SECTIONS, JSON, max_size=4))
+def test_no_input_whatever_ends_in_anything_but_a_sentence(raw: dict[str, object]) -> None:
+    with pytest.raises(InputError) as caught:
+        validate(settings.Settings, raw, WHERE)
+    for line in str(caught.value).split(f"\n{WHERE}"):
+        assert "Traceback" not in line
+        assert len(line) < 700
+
+
+@given(st.sampled_from(["accelerators", "replicas", "maxModelLen", "weightsGib", "cache", "nodePool", "source"]), JSON)
+def test_any_value_of_any_setting_is_used_or_refused_by_name(key: str, value: object) -> None:
+    content = yaml.safe_load((Path(settings.__file__).parent / WHERE).read_text())["config"]
+    raw = {k.removeprefix("llm-platform:"): v for k, v in content.items() if k.startswith("llm-platform:")}
+    raw["models"]["qwen2-5-7b"][key] = value
+    try:
+        loaded = validate(settings.Settings, raw, WHERE)
+    except InputError as error:
+        sentences = str(error)
+    else:
+        sentences = "models"
+        assert loaded.models["qwen2-5-7b"]
+    assert "models" in sentences
