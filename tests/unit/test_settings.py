@@ -85,7 +85,8 @@ MISTAKES: list[tuple[str, object, str]] = [
     (
         f"{POOL}/maxNodes",
         4,
-        "models.qwen2-5-7b.cache: a cache on a node's disk is on one node only, but pool l4 grows to 4; use a pool with maxNodes: 1",
+        "models.qwen2-5-7b.cache: a cache on a node's disk is on one node only, but pool l4 grows to 4; "
+        "use a pool with maxNodes: 1",
     ),
     (
         f"{POOL}/labels",

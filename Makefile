@@ -1,0 +1,43 @@
+# Two commands set everything up by themselves: `make up` rehearses the local stack, `make test` runs the tests.
+STACK ?= local
+PYTHON_BIN := .venv/bin/python
+CHECKED := __main__.py settings.py components planner sandbox tests bench
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up preview down doctor test lint format schema bench
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1  \t/p' Makefile
+
+setup:
+	@sandbox/setup.sh
+
+up: setup ## Set up everything and rehearse a stack (STACK=local)
+	@$(PYTHON_BIN) -m sandbox up $(STACK)
+
+preview: setup ## Show what `make up` would change
+	@$(PYTHON_BIN) -m sandbox preview $(STACK)
+
+down: setup ## Delete the rehearsed stack, its control plane and its data
+	@$(PYTHON_BIN) -m sandbox down $(STACK)
+
+doctor: setup ## Say which tools are there
+	@$(PYTHON_BIN) -m sandbox doctor
+
+test: setup ## Set up everything and run all tests
+	@$(PYTHON_BIN) -m pytest
+
+lint: setup ## Check style and types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+format: setup ## Put the code into its style
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+schema: setup ## Write the schema of stack files for editors
+	@$(PYTHON_BIN) settings.py > stacks/schema.json
+
+bench: setup ## Measure, and print the tables of bench/README.md
+	@$(PYTHON_BIN) -m bench

@@ -1,0 +1,213 @@
+"""The real Pulumi engine, run over a project on the rehearsal platform.
+
+Everything the engine needs is prepared for one run: tools on PATH, a file backend, a generated passphrase, a workspace with
+copies of the project's files, and the kubeconfig of the stack's own control plane. The program runs inline, so no language host
+is needed; it is the same `__main__.py` that `pulumi up` runs.
+"""
+
+import contextlib
+import os
+import runpy
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+from pulumi import automation
+
+from sandbox import recovery
+from sandbox.control_plane import ControlPlane
+from sandbox.errors import SandboxError
+from sandbox.plugins import EMULATED, emulated
+from sandbox.project import Stack
+from sandbox.toolchain import REHEARSAL, ensure
+
+Output = Callable[[str], Any]
+
+
+class Engine:
+    """One stack of a project on its own control plane. Use `Engine.open`; it holds the stack's lock."""
+
+    def __init__(self, stack: Stack, control_plane: ControlPlane, environment: Mapping[str, str]) -> None:
+        self.stack = stack
+        self.control_plane = control_plane
+        self._environment = dict(environment)
+        self._automation = self._select()
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, stack: Stack) -> Iterator["Engine"]:
+        """The engine of a stack, with its control plane running. One at a time: a second one is told who works on the stack."""
+        with exclusive(stack):
+            binaries = ensure(REHEARSAL)
+            control_plane = ControlPlane(stack.name, stack.project.clusters)
+            control_plane.start(binaries, stack.nodes)
+            environment = _environment(stack, binaries["pulumi"], control_plane)
+            with _inside(stack.project.root, environment):
+                yield cls(stack, control_plane, environment)
+
+    def preview(self, output: Output) -> automation.PreviewResult:
+        """What `up` would do; changes nothing."""
+        with _sentences():
+            return self._automation.preview(diff=True, on_output=output, color=_color())
+
+    def up(self, output: Output) -> automation.UpResult:
+        """Brings the stack up; what an interrupted run left behind is taken over first."""
+        with _sentences():
+            self._recover(output)
+            return self._automation.up(on_output=output, color=_color(), suppress_outputs=True)
+
+    def refresh(self, output: Output) -> automation.RefreshResult:
+        """Reads what is really there into the state."""
+        with _sentences():
+            self._recover(output)
+            return self._automation.refresh(on_output=output, color=_color(), suppress_outputs=True)
+
+    def down(self, output: Output) -> automation.DestroyResult:
+        """Deletes every object of the stack, and the stack."""
+        with _sentences():
+            self._recover(output)
+            return self._automation.destroy(on_output=output, color=_color(), suppress_outputs=True, remove=True)
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs, secrets left out."""
+        return {name: output.value for name, output in self._automation.outputs().items() if not output.secret}
+
+    def export(self) -> dict[str, Any]:
+        """The stack's recorded deployment, secrets encrypted."""
+        return dict(self._automation.export_stack().deployment or {})
+
+    def forget(self) -> None:
+        """Stop the control plane and delete what the stack keeps here. For a stack that is down."""
+        erase(self.stack, self.control_plane)
+
+    def _recover(self, output: Output) -> None:
+        recovery.recover(self._automation, self.stack.project.state, self.control_plane.kubeconfig, output)
+
+    def _select(self) -> automation.Stack:
+        root = self.stack.project.root
+        workspace = _workspace(self.stack)
+
+        def program() -> None:
+            runpy.run_path(str(root / "__main__.py"), run_name="__main__")
+
+        with _sentences():
+            return automation.create_or_select_stack(
+                stack_name=self.stack.name,
+                project_name=self.stack.project.manifest["name"],
+                program=program,
+                opts=automation.LocalWorkspaceOptions(work_dir=str(workspace), env_vars=self._environment),
+            )
+
+
+@contextlib.contextmanager
+def exclusive(stack: Stack) -> Iterator[None]:
+    """Nobody else works on the stack meanwhile. Raises SandboxError that names the process that does."""
+    stack.project.home.mkdir(parents=True, exist_ok=True)
+    owner = stack.project.home / f"{stack.name}.owner"
+    lock = FileLock(stack.project.home / f"{stack.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        pid = owner.read_text() if owner.exists() else "unknown"
+        raise SandboxError(
+            f"another rehearsal works on the stack {stack.name} (process {pid}); wait until it ends, or end it with `kill {pid}`"
+        ) from None
+    try:
+        owner.write_text(str(os.getpid()))
+        yield
+    finally:
+        lock.release()
+
+
+def erase(stack: Stack, control_plane: ControlPlane) -> None:
+    """Stop a stack's control plane and delete its data, its workspace and its state."""
+    control_plane.reset()
+    shutil.rmtree(stack.project.workspace(stack.name), ignore_errors=True)
+    for kept in stack.project.state.glob(".pulumi/*/**/*"):
+        if kept.name == stack.name or kept.name.startswith(f"{stack.name}."):
+            shutil.rmtree(kept) if kept.is_dir() else kept.unlink(missing_ok=True)
+
+
+def _environment(stack: Stack, pulumi: Path, control_plane: ControlPlane) -> dict[str, str]:
+    state = stack.project.state
+    state.mkdir(parents=True, exist_ok=True)
+    path = [str(pulumi.parent), os.environ.get("PATH", os.defpath)]
+    return {
+        "KUBECONFIG": str(control_plane.kubeconfig),
+        "LLM_PLATFORM_PYTHON": sys.executable,
+        "PATH": os.pathsep.join(path),
+        "PULUMI_BACKEND_URL": state.as_uri(),
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase(state)),
+        # No plugin is fetched while a rehearsal runs: what it uses was decided and reported before.
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        # An output turned into text by accident is an error here, not a warning.
+        "PULUMI_ERROR_OUTPUT_STRING": "1",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+    }
+
+
+def _passphrase(state: Path) -> Path:
+    """File with the passphrase that encrypts the secrets of rehearsed stacks; made once."""
+    file = state / "passphrase"
+    if not file.exists():
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:  # noqa: PTH123 - needs the mode
+            handle.write(secrets.token_urlsafe(32))
+    return file
+
+
+def _workspace(stack: Stack) -> Path:
+    """The directory the engine runs in. The engine writes a salt into its stack file, which must not reach the project's own."""
+    directory = stack.project.workspace(stack.name)
+    directory.mkdir(parents=True, exist_ok=True)
+    manifest = stack.project.manifest
+    copy = directory / manifest.get("stackConfigDir", ".") / stack.file.name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    content = yaml.safe_load(stack.file.read_text())
+    if copy.exists() and (salt := (yaml.safe_load(copy.read_text()) or {}).get("encryptionsalt")):
+        content.setdefault("encryptionsalt", salt)
+    copy.write_text(yaml.safe_dump(content, sort_keys=False))
+    # Named in the project file, a stand-in serves exactly the providers that lack their official plugin.
+    plugins = {"providers": [{"name": name, "path": str(EMULATED)} for name in emulated()]}
+    (directory / "Pulumi.yaml").write_text(yaml.safe_dump(manifest | {"plugins": plugins}, sort_keys=False))
+    return directory
+
+
+@contextlib.contextmanager
+def _inside(root: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """This process in the project's directory, with its modules importable and the run's environment set."""
+    before = dict(os.environ)
+    os.environ.update(environment)
+    sys.path.insert(0, str(root))
+    try:
+        with contextlib.chdir(root):
+            yield
+    finally:
+        sys.path.remove(str(root))
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
+    """What the engine objects to, as a sentence: it has printed the details already."""
+    try:
+        yield
+    except automation.ConcurrentUpdateError:
+        raise SandboxError("the engine says that another update of this stack runs; wait until it ends") from None
+    except automation.CommandError as error:
+        raise SandboxError(_reason(str(error))) from None
+
+
+def _reason(report: str) -> str:
+    """The engine's own words out of a report that also quotes its whole output."""
+    errors = [line.strip().removeprefix("error: ") for line in report.splitlines() if line.strip().startswith("error: ")]
+    return errors[0] if errors else f"the engine ended without a reason; its last words: {report.strip().splitlines()[-1]}"
+
+
+def _color() -> str:
+    return "always" if sys.stdout.isatty() else "never"

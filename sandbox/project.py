@@ -1,0 +1,77 @@
+"""The Pulumi project that is rehearsed, and where its rehearsals keep what they need."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import settings
+from sandbox.control_plane import NodeGroup, parse_nodes
+from sandbox.errors import SandboxError
+
+
+@dataclass(frozen=True)
+class Project:
+    """A directory with a Pulumi.yaml."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, start: Path) -> "Project":
+        """The project `start` lies in, found as Pulumi finds it: the nearest directory upwards with a Pulumi.yaml."""
+        for directory in (start, *start.parents):
+            if (directory / "Pulumi.yaml").is_file():
+                return cls(directory)
+        raise SandboxError(f"there is no Pulumi.yaml in {start} or above it; run this inside a Pulumi project")
+
+    @property
+    def home(self) -> Path:
+        """Everything rehearsals write; git ignores it and `reset` empties it."""
+        return self.root / ".sandbox"
+
+    @property
+    def clusters(self) -> Path:
+        """Data of the control planes, one directory each."""
+        return self.home / "clusters"
+
+    @property
+    def state(self) -> Path:
+        """Pulumi's file backend."""
+        return self.home / "state"
+
+    def workspace(self, stack: str) -> Path:
+        """Where the engine runs a stack: copies of the project file and the stack file, so that neither is ever changed."""
+        return self.home / "workspaces" / stack
+
+    def stack(self, name: str) -> "Stack":
+        """The stack of that name, its settings checked. Raises SandboxError with one sentence for every fault."""
+        where = self._stack_file(name)
+        path = self.root / where
+        if not path.is_file():
+            pattern = self._stack_file("*")
+            known = sorted(p.name.removeprefix("Pulumi.").removesuffix(".yaml") for p in self.root.glob(pattern))
+            raise SandboxError(f"{where} does not exist; the stacks of this project are: {', '.join(known) or 'none'}")
+        config = settings.read_stack_file(path, where)
+        if self.manifest["name"] == settings.PROJECT:
+            settings.from_file(path, where)
+        return Stack(self, name, path, parse_nodes(config.get("sandbox:nodes") or [], where))
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Pulumi.yaml."""
+        content: dict[str, Any] = yaml.safe_load((self.root / "Pulumi.yaml").read_text())
+        return content
+
+    def _stack_file(self, name: str) -> str:
+        return str(Path(self.manifest.get("stackConfigDir", ".")) / f"Pulumi.{name}.yaml")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack file that was read and found good."""
+
+    project: Project
+    name: str
+    file: Path
+    nodes: tuple[NodeGroup, ...]

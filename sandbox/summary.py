@@ -1,0 +1,41 @@
+"""What a rehearsal made, in a screen: counts, addresses, the plan of every model."""
+
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+
+def summary(stack: str, resources: list[Mapping[str, Any]], outputs: Mapping[str, Any]) -> RenderableType:
+    """The screen after `up`. `resources` as in the engine's export, `outputs` without secrets."""
+    parts: list[RenderableType] = [Text(f"\nThe stack {stack} is up: {_counts(resources)}.\n", style="bold")]
+    parts += [_model(name, model) for name, model in (outputs.get("models") or {}).items()]
+    parts.append(Text(f"\nLook around:  export KUBECONFIG=$(.venv/bin/python -m sandbox kubeconfig {stack})"))
+    return Group(*parts)
+
+
+def _counts(resources: list[Mapping[str, Any]]) -> str:
+    kinds = Counter(str(r["type"]).rpartition(":")[2] for r in resources if str(r["type"]).startswith("kubernetes:"))
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing on the cluster"
+
+
+def _model(name: str, model: Mapping[str, Any]) -> Table:
+    table = Table(title=name, title_justify="left", box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("answers at", str(model["url"]))
+    for key, value in (model.get("plan") or {}).items():
+        table.add_row(key, str(value))
+    path, *flags = map(str, model.get("arguments") or [])
+    table.add_row("command", f"vllm serve {path}")
+    table.add_row("", " ".join(flags))
+    return table
+
+
+def show(renderable: RenderableType) -> None:
+    """Print to standard output, as wide as the terminal (120 columns where there is none)."""
+    Console(width=None if sys.stdout.isatty() else 120).print(renderable, highlight=False)
