@@ -105,36 +105,42 @@ def validated(value: pulumi.Input[T], check: Callable[[T], None]) -> pulumi.Inpu
     return value.apply(gate) if isinstance(value, pulumi.Output) else gate(value)  # type: ignore[arg-type]
 
 
-def _sentence(model: type[BaseModel], fault: Any, root: str) -> str:  # noqa: PLR0911 - a return for each kind of fault
-    location = fault["loc"]
+def _sentence(model: type[BaseModel], fault: Any, root: str) -> str:
+    location, value, context = fault["loc"], fault["input"], fault.get("ctx") or {}
     path = _path(location, root)
-    kind, value = fault["type"], fault["input"]
     owner, field = _find(model, location)
-    if kind == "extra_forbidden":
-        known = sorted(_keys(owner))
-        near = difflib.get_close_matches(str(location[-1]), known, n=1)
-        return f"{path} is not a known setting; " + (f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}")
-    if kind == "missing":
-        return f"{path} is missing; add it{_example(field, location)}"
-    if kind == "value_error":
-        # A rule over a whole file names its keys itself.
-        return f"{path}: {fault['ctx']['error']}" if location or root else str(fault["ctx"]["error"])
-    if kind == "too_short":
-        return f"{path} is empty; add an entry{_example(field, location)}"
-    if kind in ("literal_error", "enum"):
-        return f"{path}: {_shown(value)} is not known; use {fault['ctx']['expected']}"
-    if kind in _EXPECTED:
-        example = _example(field, location).removeprefix(", ") or _EXPECTED[kind]
-        return f"{path}: {_shown(value)} is not {_EXPECTED[kind]}; use {example}"
-    _, _, rule = str(fault["msg"]).partition(" should ")
-    return f"{path}: {_shown(value)} is not allowed; it must {rule or fault['msg']}{_example(field, location)}"
+    example = _example(field, location)
+    match fault["type"]:
+        case "extra_forbidden":
+            known = sorted(_keys(owner))
+            near = difflib.get_close_matches(str(location[-1]), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+            return f"{path} is not a known setting; {hint}"
+        case "missing":
+            return f"{path} is missing; add it{example}"
+        case "value_error":
+            # A rule over a whole file names its keys itself.
+            return f"{path}: {context['error']}" if path else str(context["error"])
+        case "too_short":
+            return f"{path} is empty; add an entry{example}"
+        case "literal_error" | "enum":
+            return f"{path}: {_shown(value)} is not known; use {context['expected']}"
+        case "greater_than_equal":
+            return f"{path}: {_shown(value)} is not allowed; use {context['ge']} or more{example}"
+        case "less_than_equal":
+            return f"{path}: {_shown(value)} is not allowed; use {context['le']} or less{example}"
+        case kind if kind in _EXPECTED:
+            return f"{path}: {_shown(value)} is not {_EXPECTED[kind]}; use {example.removeprefix(', ') or _EXPECTED[kind]}"
+        case _:
+            rule = str(fault["msg"]).partition(" should ")[2] or fault["msg"]
+            return f"{path}: {_shown(value)} is not allowed; it must {rule}{example}"
 
 
 def _path(location: Sequence[Any], root: str) -> str:
     text = root
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text or "the file"
+    return text
 
 
 def _shown(value: object) -> str:
@@ -170,7 +176,9 @@ def _find(model: type[BaseModel], location: Sequence[Any]) -> tuple[type[BaseMod
             field = next((f for n, f in owner.model_fields.items() if part in (n, f.alias)), None)
             here = _element(field.annotation) if field else None
         else:
-            owner, here = None, _element(here.__args__[-1]) if getattr(here, "__args__", None) else None
+            # A mapping's values stand last, a list's or tuple's items first.
+            arguments = get_args(here)
+            owner, here = None, _element(arguments[-1 if isinstance(part, str) else 0]) if arguments else None
     return owner, field
 
 

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from components.base import PlatformComponent
 from components.cluster.contract import ClusterContract
-from components.cluster.kubeconfig import cluster_identity
-from components.inputs import InputText, Model, validate
+from components.cluster.kubeconfig import check_kubeconfig, cluster_identity
+from components.inputs import InputText, Model, validate, validated
 from components.types import DnsLabel, KubernetesVersion, NodePool, NodePoolArgs
 
 
@@ -46,7 +46,7 @@ class ExistingCluster(PlatformComponent):
     def __init__(self, name: str, args: ExistingClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         config = validate(_Config, args, f"ExistingCluster {name}")
-        self.kubeconfig = pulumi.Output.secret(config.kubeconfig)
+        self.kubeconfig = pulumi.Output.secret(validated(config.kubeconfig, check_kubeconfig))
         # The identity is a hash of public facts, so it may be shown although the kubeconfig may not.
         identity = pulumi.Output.unsecret(self.kubeconfig.apply(cluster_identity))
         self.identifier = pulumi.Output.concat(config.cluster_name, "-", identity)

@@ -68,6 +68,14 @@ def cluster_identity(kubeconfig: str) -> str:
     return hashlib.sha256(source).hexdigest()[:12]
 
 
+def check_kubeconfig(kubeconfig: str) -> None:
+    """Raise InputError unless the text is a kubeconfig that holds its current context's cluster and user."""
+    content = _mapping(kubeconfig, "the kubeconfig")
+    current = _named(content.get("contexts"), content.get("current-context"), "context")
+    for kind in ("cluster", "user"):
+        _named(content.get(f"{kind}s"), current.get(kind), kind)
+
+
 def _mapping(text: str, what: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(text)

@@ -66,7 +66,7 @@ MISTAKES: list[tuple[str, object, str]] = [
     (
         f"{MODEL}/replicas",
         0,
-        "models.qwen2-5-7b.replicas: 0 is not allowed; it must be greater than or equal to 1, e.g. replicas: 1",
+        "models.qwen2-5-7b.replicas: 0 is not allowed; use 1 or more, e.g. replicas: 1",
     ),
     (f"{MODEL}/maxModelLength", 8192, "models.qwen2-5-7b.maxModelLength is not a known setting; did you mean maxModelLen?"),
     (f"{MODEL}/nodePool", "l40", "models.qwen2-5-7b.nodePool: 'l40' is not a pool of this cluster; known: l4"),

@@ -1,0 +1,146 @@
+"""What a rehearsal survives: an engine or a command killed at any point, and everything two people can do at once."""
+
+import re
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT
+from tests.rehearsal.project import RehearsedProject
+
+pytestmark = pytest.mark.rehearsal
+
+KINDS = {
+    "/apis/apps/v1/namespaces/models/deployments": 1,
+    "/apis/batch/v1/namespaces/models/jobs": 1,
+    "/apis/batch/v1/namespaces/node-agents/jobs": 1,
+    "/api/v1/namespaces/models/services": 1,
+    "/api/v1/namespaces/models/persistentvolumeclaims": 1,
+    "/api/v1/persistentvolumes": 1,
+}
+"""How many objects of each kind the stack has; a duplicate is a resource that was lost and made again."""
+
+
+@pytest.fixture
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RehearsedProject]:
+    project = RehearsedProject.make(ROOT, tmp_path_factory.mktemp("faults"))
+    yield project
+    project.run("reset")
+
+
+def _wait_for(text: str, process: subprocess.Popen[str]) -> str:
+    """Read what the process prints until `text` is in a line of it."""
+    assert process.stdout
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if text in line:
+            return seen
+    raise AssertionError(f"{text!r} never came:\n{seen}")
+
+
+def _engine_of(process: subprocess.Popen[str]) -> psutil.Process:
+    (engine,) = [child for child in psutil.Process(process.pid).children(recursive=True) if child.name() == "pulumi"]
+    return engine
+
+
+def _counts(project: RehearsedProject) -> dict[str, int]:
+    with project.api() as api:
+        return {path: len(api.items(path)) for path in KINDS}
+
+
+def _account_names(project: RehearsedProject) -> list[str]:
+    with project.api() as api:
+        accounts = api.items("/api/v1/namespaces/models/serviceaccounts")
+    return [account["metadata"]["name"] for account in accounts if account["metadata"]["name"] != "default"]
+
+
+@pytest.mark.parametrize(
+    "moment", ["Namespace models-namespace creating", "Job qwen2-5-7b-prepare creating", "Deployment qwen2-5-7b-server creating"]
+)
+def test_an_engine_killed_during_up_leaves_a_stack_that_the_next_up_completes(moment: str, project: RehearsedProject) -> None:
+    process = project.start("up")
+    _wait_for(moment, process)
+    _engine_of(process).kill()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in output
+    assert re.search(r"^error: .+$", output, re.MULTILINE)
+
+    project.succeed("up")
+    assert _counts(project) == KINDS
+    assert len(_account_names(project)) == 2
+    assert "19 unchanged" in project.succeed("up")
+
+
+def test_a_killed_command_leaves_a_stack_that_the_next_up_completes(project: RehearsedProject) -> None:
+    process = project.start("up")
+    _wait_for("Job qwen2-5-7b-job creating", process)
+    engine = _engine_of(process)
+    process.kill()
+    process.communicate()
+    psutil.wait_procs([engine], timeout=30)
+
+    project.succeed("up")
+    assert _counts(project) == KINDS
+    assert "19 unchanged" in project.succeed("up")
+
+
+def test_a_second_command_is_told_who_works_on_the_stack(project: RehearsedProject) -> None:
+    first = project.start("up")
+    _wait_for("creating", first)
+    code, output = project.run("up")
+    assert code == 1
+    assert output == (
+        f"error: another rehearsal works on the stack local (process {first.pid}); "
+        f"wait until it ends, or end it with `kill {first.pid}`\n"
+    )
+    first.communicate(timeout=120)
+    assert first.returncode == 0
+
+
+def _without_accelerator(config: dict[str, Any]) -> None:
+    for group in config["sandbox:nodes"]:
+        if group["name"] == "l4":
+            group["devicePlugin"] = "required"
+    config["sandbox:awaitSeconds"] = 8
+
+
+def test_a_missing_accelerator_is_named(project: RehearsedProject) -> None:
+    """No device plugin runs, so no node offers the resource."""
+    project.edit(_without_accelerator)
+    code, output = project.run("up")
+    assert code == 1
+    assert "Insufficient nvidia.com/gpu" in output.splitlines()[-1]
+
+
+def test_an_interrupt_ends_the_wait_and_the_next_up_resumes(project: RehearsedProject) -> None:
+    project.edit(_without_accelerator)
+    process = project.start("up")
+    _wait_for("Insufficient nvidia.com/gpu", process)
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "Traceback" not in output
+    assert time.monotonic() - started < 30
+
+    project.edit(
+        lambda config: [group.update(devicePlugin="builtin") for group in config["sandbox:nodes"] if group["name"] == "l4"]
+    )
+    project.succeed("up")
+    assert _counts(project) == KINDS
+
+
+def test_nothing_listens_any_more_after_reset(project: RehearsedProject) -> None:
+    project.succeed("start")
+    status = Counter(connection.status for pid in project.processes() for connection in psutil.Process(pid).net_connections())
+    assert status["LISTEN"] >= 2
+    project.succeed("reset")
+    assert project.processes() == []

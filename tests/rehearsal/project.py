@@ -1,0 +1,79 @@
+"""A copy of this project that a test may change and rehearse, through the command line a person uses."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sandbox.control_plane.api import Api
+from sandbox.control_plane.components import Layout
+from sandbox.control_plane.record import Record
+
+
+@dataclass(frozen=True)
+class RehearsedProject:
+    """The project's files in a directory of their own, importing the code under test."""
+
+    root: Path
+    source: Path
+    stack: str = "local"
+
+    @classmethod
+    def make(cls, source: Path, directory: Path) -> "RehearsedProject":
+        """Copy what makes a directory a project; the components stay where they are."""
+        for name in ("Pulumi.yaml", "__main__.py"):
+            shutil.copy(source / name, directory / name)
+        (directory / "stacks").mkdir()
+        shutil.copy(source / "stacks/Pulumi.local.yaml", directory / "stacks/Pulumi.local.yaml")
+        return cls(directory, source)
+
+    @property
+    def stack_file(self) -> Path:
+        return self.root / "stacks" / f"Pulumi.{self.stack}.yaml"
+
+    def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Apply `change` to the stack's configuration."""
+        content = yaml.safe_load(self.stack_file.read_text())
+        change(content["config"])
+        self.stack_file.write_text(yaml.safe_dump(content))
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """`python -m sandbox ARGUMENTS STACK`, running."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "sandbox", *arguments, self.stack],
+            cwd=self.root,
+            env={**os.environ, "PYTHONPATH": str(self.source)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and everything printed."""
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=300)
+        return process.returncode, output
+
+    def succeed(self, *arguments: str) -> str:
+        """What was printed by a command that has to succeed."""
+        code, output = self.run(*arguments)
+        assert code == 0, output
+        return output
+
+    def api(self) -> Api:
+        """The stack's API server, as its administrator."""
+        layout = Layout(self.root / ".sandbox" / "clusters" / self.stack)
+        record = Record.load(layout.record)
+        return Api(f"https://127.0.0.1:{record.ports['kube-apiserver']}", layout.pki, "admin")
+
+    def processes(self) -> list[int]:
+        """Every process that has this project's directory in its command line."""
+        listed = subprocess.run(["ps", "axo", "pid,args"], check=True, capture_output=True, text=True).stdout
+        mine = [line.split(None, 1) for line in listed.splitlines() if str(self.root) in line]
+        return [int(pid) for pid, _ in mine if int(pid) != os.getpid()]
