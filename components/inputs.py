@@ -32,7 +32,7 @@ _EXPECTED = {
     "mapping_type": "a mapping (key: value)",
     "model_attributes_type": "a mapping (key: value)",
     "model_type": "a mapping (key: value)",
-    "string_type": "text (put it in quotes)",
+    "string_type": "text",
     "tuple_type": "a list (- item)",
 }
 
@@ -106,7 +106,9 @@ def validated(value: pulumi.Input[T], check: Callable[[T], None]) -> pulumi.Inpu
 
 
 def _sentence(model: type[BaseModel], fault: Any, root: str) -> str:
-    location, value, context = fault["loc"], fault["input"], fault.get("ctx") or {}
+    # Pydantic marks a fault in a mapping's key, as against its value, by one more part.
+    location = tuple(part for part in fault["loc"] if part != "[key]")
+    value, context = fault["input"], fault.get("ctx") or {}
     path = _path(location, root)
     owner, field = _find(model, location)
     example = _example(field, location)
@@ -129,6 +131,8 @@ def _sentence(model: type[BaseModel], fault: Any, root: str) -> str:
             return f"{path}: {_shown(value)} is not allowed; use {context['ge']} or more{example}"
         case "less_than_equal":
             return f"{path}: {_shown(value)} is not allowed; use {context['le']} or less{example}"
+        case "string_type" if isinstance(value, (bool, int, float)):
+            return f'{path}: {_shown(value)} is not text; write {location[-1]}: "{_shown(value)}"'
         case kind if kind in _EXPECTED:
             return f"{path}: {_shown(value)} is not {_EXPECTED[kind]}; use {example.removeprefix(', ') or _EXPECTED[kind]}"
         case _:

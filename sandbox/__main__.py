@@ -64,7 +64,7 @@ def start(stack: StackName) -> None:
     project = _project()
     declared = project.stack(stack)
     with exclusive(declared):
-        _control_plane(project, stack).start(ensure(), declared.nodes)
+        _control_plane(project, stack).start(ensure(), declared.rehearsal.nodes)
     status(stack)
 
 

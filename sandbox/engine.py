@@ -45,7 +45,7 @@ class Engine:
         with exclusive(stack):
             binaries = ensure(REHEARSAL)
             control_plane = ControlPlane(stack.name, stack.project.clusters)
-            control_plane.start(binaries, stack.nodes)
+            control_plane.start(binaries, stack.rehearsal.nodes)
             environment = _environment(stack, binaries["pulumi"], control_plane)
             with _inside(stack.project.root, environment):
                 yield cls(stack, control_plane, environment)
@@ -145,6 +145,7 @@ def _environment(stack: Stack, pulumi: Path, control_plane: ControlPlane) -> dic
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase(state)),
         # No plugin is fetched while a rehearsal runs: what it uses was decided and reported before.
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        "LLM_PLATFORM_AWAIT_SECONDS": str(stack.rehearsal.await_seconds),
         # An output turned into text by accident is an error here, not a warning.
         "PULUMI_ERROR_OUTPUT_STRING": "1",
         "PULUMI_SKIP_UPDATE_CHECK": "true",

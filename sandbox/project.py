@@ -1,13 +1,16 @@
 """The Pulumi project that is rehearsed, and where its rehearsals keep what they need."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import Field, model_validator
 
 import settings
-from sandbox.control_plane import NodeGroup, parse_nodes
+from components.inputs import Model, validate
+from sandbox.control_plane import NodeGroup
 from sandbox.errors import SandboxError
 
 
@@ -55,7 +58,7 @@ class Project:
         config = settings.read_stack_file(path, where)
         if self.manifest["name"] == settings.PROJECT:
             settings.from_file(path, where)
-        return Stack(self, name, path, parse_nodes(config.get("sandbox:nodes") or [], where))
+        return Stack(self, name, path, Rehearsal.read(config, where))
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -74,4 +77,26 @@ class Stack:
     project: Project
     name: str
     file: Path
-    nodes: tuple[NodeGroup, ...]
+    rehearsal: "Rehearsal"
+
+
+class Rehearsal(Model):
+    """What a stack file says about its rehearsal, under `sandbox:`; a real deployment ignores it."""
+
+    nodes: tuple[NodeGroup, ...] = Field((), alias="sandbox:nodes")
+    """The simulated nodes."""
+    await_seconds: int = Field(120, alias="sandbox:awaitSeconds", ge=1, strict=True, examples=[120])
+    """Longest wait for any one object, whatever the program allows for: nodes that pull no image start in a second."""
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any], where: str) -> "Rehearsal":
+        """The declarations in the `config` of a stack file. Raises InputError with one sentence for every fault."""
+        return validate(cls, {key: value for key, value in config.items() if key.startswith("sandbox:")}, where)
+
+    @model_validator(mode="after")
+    def _names_apart(self) -> "Rehearsal":
+        names = [group.name for group in self.nodes]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise ValueError(f"sandbox:nodes[{number}].name: {name!r} is the name of another group already; use another one")
+        return self

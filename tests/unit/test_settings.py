@@ -103,7 +103,7 @@ MISTAKES: list[tuple[str, object, str]] = [
     (
         "llm-platform:cluster/kubernetesVersion",
         1.36,
-        "cluster.kubernetesVersion: 1.36 is not text (put it in quotes); use e.g. kubernetesVersion: '1.36'",
+        'cluster.kubernetesVersion: 1.36 is not text; write kubernetesVersion: "1.36"',
     ),
     ("llm-platform:modles", {}, "modles is not a known setting; did you mean models?"),
     ("llm-platform:cluster", ..., "cluster is missing; add it"),

@@ -1,0 +1,1 @@
+"""Capacity planning without Pulumi: pure functions over catalogues of hardware and models."""

@@ -1,0 +1,74 @@
+"""The few calls the sandbox itself makes to the API server."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from sandbox.control_plane.pki import Pki
+from sandbox.errors import SandboxError
+
+
+class Api:
+    """A connection to one API server as one identity; close it by leaving the `with` block."""
+
+    def __init__(self, server: str, pki: Pki, user: str, timeout_s: float = 5.0) -> None:
+        """Connects when first used; `timeout_s` holds for each call."""
+        # trust_env=False: a proxy of the user's environment cannot reach loopback.
+        self._client = httpx.Client(base_url=server, verify=pki.tls_context(user), timeout=timeout_s, trust_env=False)
+
+    def __enter__(self) -> "Api":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def is_there(self, path: str) -> bool:
+        """Whether `GET path` succeeds; False as well while the server cannot be reached or does not let us in."""
+        try:
+            return self._client.get(path).is_success
+        except httpx.HTTPError:
+            return False
+
+    def version(self) -> str:
+        """The version the server says it is, e.g. v1.36.3."""
+        return str(self._call("GET", "/version")["gitVersion"])
+
+    def items(self, path: str, selector: str = "") -> list[dict[str, Any]]:
+        """The objects of the collection at `path` with these labels.
+
+        Raises SandboxError with what the server said.
+        """
+        answer = self._call("GET", path, params={"labelSelector": selector})
+        return list(answer["items"])
+
+    def apply(self, path: str, manifest: Mapping[str, Any]) -> None:
+        """Server-side apply: the fields of `manifest` become so, and those applied before and not now are removed.
+
+        Raises SandboxError with what the server said.
+        """
+        self._call(
+            "PATCH",
+            path,
+            params={"fieldManager": "sandbox", "force": "true"},
+            content=json.dumps(manifest),
+            headers={"Content-Type": "application/apply-patch+yaml"},
+        )
+
+    def delete(self, path: str) -> None:
+        """Deletes the object at `path`; it may be gone already.
+
+        Raises SandboxError with what the server said.
+        """
+        self._call("DELETE", path, may_be_missing=True)
+
+    def _call(self, method: str, path: str, *, may_be_missing: bool = False, **request: Any) -> dict[str, Any]:
+        try:
+            response = self._client.request(method, path, **request)
+        except httpx.HTTPError as error:
+            raise SandboxError(f"the API server at {self._client.base_url} does not answer: {error}") from error
+        answer: dict[str, Any] = response.json()
+        if response.is_success or (may_be_missing and response.status_code == httpx.codes.NOT_FOUND):
+            return answer
+        raise SandboxError(f"the API server refused {method} {path}: {answer.get('message', response.status_code)}")
