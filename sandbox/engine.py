@@ -7,9 +7,11 @@ is needed; it is the same `__main__.py` that `pulumi up` runs.
 
 import contextlib
 import os
+import re
 import runpy
 import secrets
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -206,8 +208,12 @@ def _sentences() -> Iterator[None]:
 
 def _reason(report: str) -> str:
     """The engine's own words out of a report that also quotes its whole output."""
+    if killed := re.search(r"^ code: -(\d+)$", report, re.MULTILINE):
+        name = signal.Signals(int(killed[1])).name
+        return f"the engine was ended by {name}; run the same command again, it goes on from what is there"
     errors = [line.strip().removeprefix("error: ") for line in report.splitlines() if line.strip().startswith("error: ")]
-    return errors[0] if errors else f"the engine ended without a reason; its last words: {report.strip().splitlines()[-1]}"
+    # The first ones say which operation failed, the last one only that something did.
+    return errors[0] if errors else report.strip()
 
 
 def _color() -> str:

@@ -25,18 +25,18 @@ _MANAGER = "pulumi-kubernetes"
 def recover(stack: automation.Stack, state: Path, kubeconfig: Path, output: Callable[[str], Any]) -> None:
     """Make the recorded state whole again. Raises SandboxError when another engine really is at work."""
     _remove_dead_lock(stack, state)
-    pending = (stack.export_stack().deployment or {}).get("pending_operations") or []
+    recorded = stack.export_stack()
+    deployment = dict(recorded.deployment or {})
+    pending = deployment.pop("pending_operations", None) or []
     creations = [operation["resource"] for operation in pending if operation["type"] == "creating"]
     if not creations:
         return
     found = asyncio.run(_find(creations, kubeconfig.read_text()))
-    output(f"an earlier run was interrupted: {len(found)} of {len(creations)} objects it was making are there and taken over\n")
-    adopt = [word for pair in found.items() for identity in pair for word in ("--import-pending-creates", identity)]
-    flags = ["--stack", stack.name, "--yes", "--non-interactive", "--skip-preview", "--suppress-outputs"]
-    workspace = stack.workspace
-    # What is not taken over by the first flags is cleared by the last.
-    command = ["refresh", *flags, *adopt, "--clear-pending-creates"]
-    workspace.pulumi_command.run(command, workspace.work_dir, workspace.env_vars, output)
+    output(f"an earlier run was interrupted: {len(found)} of the {len(creations)} objects it was making are there, taken over")
+    # The engine's own `refresh --import-pending-creates` (3.259.0) drops what it is told to import.
+    deployment["resources"] = [*deployment.get("resources", []), *found]
+    stack.import_stack(automation.Deployment(version=recorded.version, deployment=deployment))
+    stack.refresh(suppress_outputs=True)
 
 
 def _remove_dead_lock(stack: automation.Stack, state: Path) -> None:
@@ -50,10 +50,10 @@ def _remove_dead_lock(stack: automation.Stack, state: Path) -> None:
         lock.unlink()
 
 
-async def _find(creations: Sequence[dict[str, Any]], kubeconfig: str) -> dict[str, str]:
-    """The identifiers of those objects that are in the cluster, by URN."""
+async def _find(creations: Sequence[dict[str, Any]], kubeconfig: str) -> list[dict[str, Any]]:
+    """Those of the objects that are in the cluster, as the state records what exists but is not known to be ready."""
     cluster = Cluster(parse_kubeconfig(kubeconfig))
-    found = {}
+    found = []
     for resource in creations:
         wanted = resource.get("inputs") or {}
         if not str(resource["type"]).startswith("kubernetes:") or not wanted.get("metadata", {}).get("name"):
@@ -62,5 +62,7 @@ async def _find(creations: Sequence[dict[str, Any]], kubeconfig: str) -> dict[st
         live = await cluster.get(kind, wanted) if kind else None
         if kind and live and any(entry.get("manager", "").startswith(_MANAGER) for entry in live["metadata"]["managedFields"]):
             metadata = live["metadata"]
-            found[resource["urn"]] = f"{metadata['namespace']}/{metadata['name']}" if kind.namespaced else metadata["name"]
+            identity = f"{metadata['namespace']}/{metadata['name']}" if kind.namespaced else metadata["name"]
+            unfinished = ["the run that made it was interrupted"]
+            found.append(resource | {"id": identity, "outputs": wanted, "initErrors": unfinished})
     return found

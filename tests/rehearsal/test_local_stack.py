@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT
 from tests.rehearsal.project import RehearsedProject
@@ -95,8 +96,8 @@ def test_what_was_deleted_by_hand_is_seen_and_made_again(project: RehearsedProje
 
 
 def test_no_key_of_the_kubeconfig_is_readable_in_the_state(project: RehearsedProject) -> None:
-    kubeconfig = (project.root / ".sandbox/clusters/local/admin.kubeconfig").read_text()
-    (key,) = re.findall(r"client-key-data: (\S+)", kubeconfig)
+    kubeconfig = yaml.safe_load(Path(project.succeed("kubeconfig").strip()).read_text())
+    key = kubeconfig["users"][0]["user"]["client-key-data"]
     states = [file for file in (project.root / ".sandbox/state").rglob("*.json") if file.is_file()]
     assert states
     assert [file for file in states if key[:60] in file.read_text()] == []
