@@ -23,9 +23,13 @@ def restricted_container() -> dict[str, Any]:
     return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
-def resources(cpu: str, memory_mib: int, extended: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """Requests and limits, equal but for CPU: that has no limit, since throttling would only add latency."""
-    fixed: dict[str, str] = {"memory": f"{memory_mib}Mi"} | {key: str(count) for key, count in (extended or {}).items()}
+def resources(cpu: str, memory_mib: int, disk_mib: int, extended: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """Requests and limits, equal but for CPU: that has no limit, since throttling would only add latency.
+
+    `disk_mib` is what the pod may write to its scratch directories and logs on the node's own disk.
+    """
+    fixed = {"memory": f"{memory_mib}Mi", "ephemeral-storage": f"{disk_mib}Mi"}
+    fixed |= {key: str(count) for key, count in (extended or {}).items()}
     return {"requests": {"cpu": cpu} | fixed, "limits": fixed}
 
 

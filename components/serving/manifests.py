@@ -20,6 +20,8 @@ from components.serving.lifecycle import (
 from components.storage.manifests import MODEL_ROOT
 
 _HOME = "/home/vllm"
+_SCRATCH_MIB = 10240
+"""Compiled kernels and graphs take a few GiB at most; the rest are logs."""
 _SCRATCH = {"tmp": "/tmp", "home": _HOME}  # noqa: S108 - paths inside the container
 
 
@@ -84,7 +86,12 @@ def deployment(
                         **probes(config.weights_gib),
                         "lifecycle": {"preStop": {"sleep": {"seconds": PROPAGATION_SECONDS}}},
                         "securityContext": restricted_container(),
-                        "resources": resources("2", config.memory_mib(), {config.pool.accelerator.resource: config.accelerators}),
+                        "resources": resources(
+                            "2",
+                            config.memory_mib(),
+                            _SCRATCH_MIB,
+                            {config.pool.accelerator.resource: config.accelerators},
+                        ),
                         "volumeMounts": [
                             {"name": "models", "mountPath": MODEL_ROOT, "readOnly": True},
                             {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108

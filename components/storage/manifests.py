@@ -76,7 +76,7 @@ def prepare_job(path: str, image: str, pool: NodePool, pod_labels: Mapping[str, 
                         "command": _INSTALL_DIRECTORY.format(uid=ENGINE_UID, directory=mounted).split(),
                         "securityContext": restricted_container()
                         | {"capabilities": {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER"]}},
-                        "resources": resources("100m", 64),
+                        "resources": resources("100m", 64, 64),
                         "volumeMounts": [{"name": "parent", "mountPath": "/host"}],
                     }
                 ],
@@ -125,7 +125,7 @@ def download_job(
                             {"name": "HF_HUB_DISABLE_TELEMETRY", "value": "1"},
                         ],
                         "securityContext": restricted_container(),
-                        "resources": resources("1", 4096),
+                        "resources": resources("1", 4096, 1024),
                         "volumeMounts": [{"name": "models", "mountPath": MODEL_ROOT}, *mounts],
                     }
                 ],
