@@ -7,11 +7,9 @@ is needed; it is the same `__main__.py` that `pulumi up` runs.
 
 import contextlib
 import os
-import re
 import runpy
 import secrets
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +24,7 @@ from sandbox.control_plane import ControlPlane
 from sandbox.errors import SandboxError
 from sandbox.plugins import EMULATED, emulated
 from sandbox.project import Stack
+from sandbox.reports import sentences
 from sandbox.toolchain import REHEARSAL, ensure
 
 Output = Callable[[str], Any]
@@ -52,28 +51,28 @@ class Engine:
             with _inside(stack.project.root, environment):
                 yield cls(stack, control_plane, environment)
 
-    def preview(self, output: Output) -> automation.PreviewResult:
+    def preview(self, output: Output) -> None:
         """What `up` would do; changes nothing."""
-        with _sentences():
-            return self._automation.preview(diff=True, on_output=output, color=_color())
+        with sentences() as heard:
+            self._automation.preview(diff=True, on_output=output, on_event=heard, color=_color())
 
-    def up(self, output: Output) -> automation.UpResult:
+    def up(self, output: Output) -> None:
         """Brings the stack up; what an interrupted run left behind is taken over first."""
-        with _sentences():
+        with sentences() as heard:
             self._recover(output)
-            return self._automation.up(on_output=output, color=_color(), suppress_outputs=True)
+            self._automation.up(on_output=output, on_event=heard, color=_color(), suppress_outputs=True)
 
-    def refresh(self, output: Output) -> automation.RefreshResult:
+    def refresh(self, output: Output) -> None:
         """Reads what is really there into the state."""
-        with _sentences():
+        with sentences() as heard:
             self._recover(output)
-            return self._automation.refresh(on_output=output, color=_color(), suppress_outputs=True)
+            self._automation.refresh(on_output=output, on_event=heard, color=_color(), suppress_outputs=True)
 
-    def down(self, output: Output) -> automation.DestroyResult:
+    def down(self, output: Output) -> None:
         """Deletes every object of the stack, and the stack."""
-        with _sentences():
+        with sentences() as heard:
             self._recover(output)
-            return self._automation.destroy(on_output=output, color=_color(), suppress_outputs=True, remove=True)
+            self._automation.destroy(on_output=output, on_event=heard, color=_color(), suppress_outputs=True, remove=True)
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs, secrets left out."""
@@ -97,7 +96,7 @@ class Engine:
         def program() -> None:
             runpy.run_path(str(root / "__main__.py"), run_name="__main__")
 
-        with _sentences():
+        with sentences():
             return automation.create_or_select_stack(
                 stack_name=self.stack.name,
                 project_name=self.stack.project.manifest["name"],
@@ -193,27 +192,6 @@ def _inside(root: Path, environment: Mapping[str, str]) -> Iterator[None]:
         sys.path.remove(str(root))
         os.environ.clear()
         os.environ.update(before)
-
-
-@contextlib.contextmanager
-def _sentences() -> Iterator[None]:
-    """What the engine objects to, as a sentence: it has printed the details already."""
-    try:
-        yield
-    except automation.ConcurrentUpdateError:
-        raise SandboxError("the engine says that another update of this stack runs; wait until it ends") from None
-    except automation.CommandError as error:
-        raise SandboxError(_reason(str(error))) from None
-
-
-def _reason(report: str) -> str:
-    """The engine's own words out of a report that also quotes its whole output."""
-    if killed := re.search(r"^ code: -(\d+)$", report, re.MULTILINE):
-        name = signal.Signals(int(killed[1])).name
-        return f"the engine was ended by {name}; run the same command again, it goes on from what is there"
-    errors = [line.strip().removeprefix("error: ") for line in report.splitlines() if line.strip().startswith("error: ")]
-    # The first ones say which operation failed, the last one only that something did.
-    return errors[0] if errors else report.strip()
 
 
 def _color() -> str:

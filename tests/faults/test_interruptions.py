@@ -105,10 +105,14 @@ def test_a_second_command_is_told_who_works_on_the_stack(project: RehearsedProje
     assert first.returncode == 0
 
 
-def _without_accelerator(config: dict[str, Any]) -> None:
+def _set_device_plugin(where_from: str, config: dict[str, Any]) -> None:
     for group in config["sandbox:nodes"]:
         if group["name"] == "l4":
-            group["devicePlugin"] = "required"
+            group["devicePlugin"] = where_from
+
+
+def _without_accelerator(config: dict[str, Any]) -> None:
+    _set_device_plugin("required", config)
     config["sandbox:awaitSeconds"] = 8
 
 
@@ -131,16 +135,14 @@ def test_an_interrupt_ends_the_wait_and_the_next_up_resumes(project: RehearsedPr
     assert "Traceback" not in output
     assert time.monotonic() - started < 30
 
-    project.edit(
-        lambda config: [group.update(devicePlugin="builtin") for group in config["sandbox:nodes"] if group["name"] == "l4"]
-    )
+    project.edit(lambda config: _set_device_plugin("builtin", config))
     project.succeed("up")
     assert _counts(project) == KINDS
 
 
 def test_nothing_listens_any_more_after_reset(project: RehearsedProject) -> None:
     project.succeed("start")
-    status = Counter(connection.status for pid in project.processes() for connection in psutil.Process(pid).net_connections())
+    status = Counter(connection.status for process in project.processes() for connection in process.net_connections())
     assert status["LISTEN"] >= 2
     project.succeed("reset")
     assert project.processes() == []

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from sandbox.control_plane.api import Api
@@ -72,8 +73,7 @@ class RehearsedProject:
         record = Record.load(layout.record)
         return Api(f"https://127.0.0.1:{record.ports['kube-apiserver']}", layout.pki, "admin")
 
-    def processes(self) -> list[int]:
+    def processes(self) -> list[psutil.Process]:
         """Every process that has this project's directory in its command line."""
-        listed = subprocess.run(["ps", "axo", "pid,args"], check=True, capture_output=True, text=True).stdout
-        mine = [line.split(None, 1) for line in listed.splitlines() if str(self.root) in line]
-        return [int(pid) for pid, _ in mine if int(pid) != os.getpid()]
+        running = psutil.process_iter(["cmdline"])
+        return [process for process in running if any(str(self.root) in word for word in process.info["cmdline"] or [])]
