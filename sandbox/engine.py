@@ -22,7 +22,7 @@ from pulumi import automation
 from sandbox import recovery
 from sandbox.control_plane import ControlPlane
 from sandbox.errors import SandboxError
-from sandbox.plugins import EMULATED, emulated
+from sandbox.plugins import EMULATED, emulated, install
 from sandbox.project import Stack
 from sandbox.reports import sentences
 from sandbox.toolchain import REHEARSAL, ensure
@@ -45,6 +45,7 @@ class Engine:
         """The engine of a stack, with its control plane running. One at a time: a second one is told who works on the stack."""
         with exclusive(stack):
             binaries = ensure(REHEARSAL)
+            install(binaries["pulumi"], stack.project.home / "plugins-tried", lambda line: print(line, file=sys.stderr))  # noqa: T201
             control_plane = ControlPlane(stack.name, stack.project.clusters)
             control_plane.start(binaries, stack.rehearsal.nodes)
             environment = _environment(stack, binaries["pulumi"], control_plane)

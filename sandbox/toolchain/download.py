@@ -32,7 +32,7 @@ class Downloads:
         offers = [
             tool.download for tool in tools if isinstance(tool.download, Download) and platform_id() in tool.download.platforms
         ]
-        self._unreachable = _unreachable({httpx.URL(url) for offer in offers for url in (offer.url, offer.checksums)})
+        self._unreachable = unreachable({httpx.URL(url) for offer in offers for url in (offer.url, offer.checksums)})
 
     def offer(self, tool: Tool) -> Download:
         """What may be downloaded of `tool` on this machine; UnavailableError if that is nothing, or its host does not answer."""
@@ -106,7 +106,7 @@ class Downloads:
             raise UnavailableError(f"{url.host} cannot be reached ({reason})")
 
 
-def _unreachable(urls: Iterable[httpx.URL]) -> dict[str, str]:
+def unreachable(urls: Iterable[httpx.URL]) -> dict[str, str]:
     """Host -> why it does not answer; all are asked at the same time, each once, and that takes `CONNECT_SECONDS` at most."""
     outcome: dict[str, str] = {}
 

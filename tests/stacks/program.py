@@ -27,3 +27,18 @@ def build(stack: str, root: Path, directory: Path, monkeypatch: pytest.MonkeyPat
         runpy.run_path(str(root / "__main__.py"), run_name="__main__")
 
     return record(program, stack=stack, preview=preview, config=flat)
+
+
+def objects(recording: Recording) -> str:
+    """The Kubernetes objects of a recording as YAML documents, in a stable order."""
+    resources = sorted(recording.resources, key=lambda resource: resource.urn)
+    return yaml.safe_dump_all((_whole(r.inputs) for r in resources if r.on_kubernetes), width=130)
+
+
+def _whole(value: Any) -> Any:
+    """Whole numbers as such: the protocol knows only floating-point ones."""
+    if isinstance(value, dict):
+        return {key: _whole(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_whole(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
