@@ -1,0 +1,1 @@
+"""Emulated Pulumi providers, for machines where the official plugins cannot be had."""
