@@ -1,10 +1,11 @@
 """`python -m sandbox`: rehearse the stacks of the project in this directory."""
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -124,9 +125,11 @@ def _control_plane(project: Project, stack: str) -> ControlPlane:
 
 
 def _print(text: str) -> None:
-    # Lines come with and without their end.
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
-    sys.stdout.flush()
+    try:
+        print(text, flush=True)  # noqa: T201 - the engine's own output
+    except BrokenPipeError:
+        # Whoever read this has read enough; the run goes on.
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
 
 
 def _lines(state: dict[str, object]) -> str:
@@ -138,8 +141,15 @@ def main() -> None:
     try:
         app()
     except (SandboxError, InputError) as error:
-        typer.echo("\n".join(f"error: {line}" for line in str(error).splitlines()), err=True)
-        raise SystemExit(1) from None
+        _fail(str(error))
+    except OSError as error:
+        place = f" at {error.filename}" if error.filename else ""
+        _fail(f"{error.strerror or error}{place}; nothing of the stack was lost: mend that and run the same command again")
+
+
+def _fail(sentences: str) -> NoReturn:
+    typer.echo("\n".join(f"error: {line}" for line in sentences.splitlines()), err=True)
+    raise SystemExit(1)
 
 
 if __name__ == "__main__":

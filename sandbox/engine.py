@@ -48,6 +48,7 @@ class Engine:
             install(binaries["pulumi"], stack.project.home / "plugins-tried", lambda line: print(line, file=sys.stderr))  # noqa: T201
             control_plane = ControlPlane(stack.name, stack.project.clusters)
             control_plane.start(binaries, stack.rehearsal.nodes)
+            recovery.restore_checkpoint(stack.project.state, stack.project.manifest["name"], stack.name)
             environment = _environment(stack, binaries["pulumi"], control_plane)
             with _inside(stack.project.root, environment):
                 yield cls(stack, control_plane, environment)

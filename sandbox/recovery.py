@@ -7,6 +7,7 @@ forgotten.
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,29 @@ def recover(stack: automation.Stack, state: Path, kubeconfig: Path, output: Call
     deployment["resources"] = [*deployment.get("resources", []), *found]
     stack.import_stack(automation.Deployment(version=recorded.version, deployment=deployment))
     stack.refresh(suppress_outputs=True)
+
+
+def restore_checkpoint(state: Path, project: str, stack: str) -> None:
+    """Put the last whole checkpoint in the place of one that was being written when the engine was killed.
+
+    The engine writes the beginning of an operation before it begins, so the checkpoint before this one names whatever was made.
+    """
+    checkpoint = state / ".pulumi" / "stacks" / project / f"{stack}.json"
+    backup = checkpoint.with_name(f"{checkpoint.name}.bak")
+    if not checkpoint.exists() or _is_whole(checkpoint):
+        return
+    if backup.exists() and _is_whole(backup):
+        shutil.copy(backup, checkpoint)
+    else:
+        checkpoint.unlink()
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        json.loads(checkpoint.read_text())
+    except ValueError:
+        return False
+    return True
 
 
 def _remove_dead_lock(stack: automation.Stack, state: Path) -> None:

@@ -29,6 +29,7 @@ _START_WAIT_S = 60.0
 _STOP_GRACE_S = 10.0
 _STOP_GRACE_WITHOUT_ETCD_S = 0.5
 _PORT_ATTEMPTS = 3
+_PORT_RELEASE_S = 2.0
 _POLL_S = 0.05
 
 
@@ -157,7 +158,7 @@ class ControlPlane:
         running = self._running(record)
         serving = {port for name in running for port in _ports_of(name, record)}
         kept = [record.ports.get(name) for name in PORTS]
-        if all(port is not None and (port in serving or free_ports.is_free(port)) for port in kept):
+        if all(port is not None and (port in serving or _becomes_free(port)) for port in kept):
             return record
         self._stop()
         fresh = Record(ports=dict(free_ports.choose(PORTS)))
@@ -237,6 +238,14 @@ class ControlPlane:
                     f"another command has worked on the instance {self.name} for {_LOCK_WAIT_S:.0f} s; "
                     f"try again when it is done (it holds {lock.lock_file})"
                 ) from error
+
+
+def _becomes_free(port: int) -> bool:
+    """A program of many threads that was killed counts as ended a moment before the last of them lets go of its ports."""
+    deadline = time.monotonic() + _PORT_RELEASE_S
+    while not (free := free_ports.is_free(port)) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    return free
 
 
 def _ports_of(name: str, record: Record) -> list[int]:

@@ -1,10 +1,14 @@
 """Free TCP ports on loopback."""
 
+import itertools
+import random
 import socket
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+
+from sandbox.errors import SandboxError
 
 LOOPBACK = "127.0.0.1"
+_RANGE = range(20000, 30000)
 
 
 def is_free(port: int) -> bool:
@@ -18,14 +22,17 @@ def is_free(port: int) -> bool:
 
 
 def choose(names: Iterable[str]) -> Mapping[str, int]:
-    """One free port per name, all different, chosen by the kernel."""
-    with ExitStack() as held:
-        chosen = {}
-        for name in names:
-            probe = held.enter_context(_listener())
-            probe.bind((LOOPBACK, 0))
-            chosen[name] = int(probe.getsockname()[1])
-        return chosen
+    """One free port per name, all different.
+
+    They lie below the range the kernel gives to outgoing connections: out of that range it could give a server's port to a client
+    that dials this very port while the server restarts, and the server would never get it back.
+    """
+    wanted = list(names)
+    ports = random.sample(_RANGE, len(_RANGE))
+    free = list(itertools.islice(filter(is_free, ports), len(wanted)))
+    if len(free) < len(wanted):
+        raise SandboxError(f"no {len(wanted)} free ports between {_RANGE.start} and {_RANGE.stop} on loopback; end some servers")
+    return dict(zip(wanted, free, strict=True))
 
 
 def _listener() -> socket.socket:

@@ -14,8 +14,9 @@ import psutil
 from sandbox.control_plane.record import ProcessRecord
 from sandbox.errors import SandboxError
 
-# Linux tells the time of boot in whole seconds, computed anew each time: two readings may differ by one.
-_START_TIME_TOLERANCE_S = 2.0
+_START_TIME_FIELD = 19
+"""Of /proc/PID/stat, counted from 0 behind the command's name: proc(5), starttime."""
+_START_TIME_TOLERANCE_S = 2.0  # some systems tell it in whole seconds, computed anew each time
 
 _KILL_WAIT_S = 5.0
 _TAIL_BYTES = 256 * 1024
@@ -127,8 +128,14 @@ def _find(process: ProcessRecord) -> psutil.Process | None:
 
 
 def _start_time(process: psutil.Process) -> float:
-    """Seconds since boot on Linux: the wall-clock time psutil tells moves when the clock is set, as after a resume."""
-    return process.create_time() - psutil.boot_time() if psutil.LINUX else process.create_time()
+    """Seconds since boot on Linux, where the wall-clock time of psutil moves with the clock it is computed from."""
+    if not psutil.LINUX:
+        return process.create_time()
+    try:
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError as error:
+        raise psutil.NoSuchProcess(process.pid) from error
+    return int(fields[_START_TIME_FIELD]) / os.sysconf("SC_CLK_TCK")
 
 
 def _message(line: str) -> str:

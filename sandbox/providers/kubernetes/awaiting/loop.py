@@ -90,6 +90,8 @@ async def until_ready(
             live = current
             verdict = await verdict_now(cluster, live, inputs)
             if verdict.ready:
+                if told:
+                    await report("ready")
                 return live
             if cancelled.is_set():
                 raise NotReadyError(live, f"{describe(live)}: cancelled after {seconds:.0f} s: {verdict.waiting}")

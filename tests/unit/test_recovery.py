@@ -1,0 +1,31 @@
+"""A checkpoint that was cut short gives way to the one before it."""
+
+from pathlib import Path
+
+import pytest
+
+from sandbox.recovery import restore_checkpoint
+
+WHOLE, OLDER = '{"version": 3}', '{"version": 2}'
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "backup", "left"),
+    [
+        (WHOLE, OLDER, WHOLE),
+        ('{"version": ', OLDER, OLDER),
+        ("", OLDER, OLDER),
+        ("", None, None),
+        ("", '{"ver', None),
+        (None, OLDER, None),
+    ],
+)
+def test_the_last_whole_checkpoint_is_used(checkpoint: str | None, backup: str | None, left: str | None, tmp_path: Path) -> None:
+    directory = tmp_path / ".pulumi/stacks/project"
+    directory.mkdir(parents=True)
+    file = directory / "local.json"
+    for path, content in ((file, checkpoint), (directory / "local.json.bak", backup)):
+        if content is not None:
+            path.write_text(content)
+    restore_checkpoint(tmp_path, "project", "local")
+    assert (file.read_text() if file.exists() else None) == left
