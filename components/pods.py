@@ -3,8 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
+from components.types import NodePool
+
 ENGINE_UID = 2000
 """User `vllm` of the engine image (vllm-project/vllm docker/Dockerfile); its group 0 owns what the image writes."""
+
+
+def on_pool(pool: NodePool) -> dict[str, Any]:
+    """Pod fields that put a pod on the nodes of a pool, without credentials or the environment of other Services.
+
+    Service links would set VLLM_* variables that an engine reads as its own.
+    """
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": pool.node_affinity()}},
+        "tolerations": pool.tolerations(),
+    }
 
 
 def restricted_pod() -> dict[str, Any]:

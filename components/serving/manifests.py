@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 
 from components.base import selector
-from components.pods import resources, restricted_container, restricted_pod, scratch
+from components.pods import on_pool, resources, restricted_container, restricted_pod, scratch
 from components.serving.arguments import PORT
 from components.serving.config import ServerConfig
 from components.serving.lifecycle import (
@@ -67,12 +67,8 @@ def deployment(
             "metadata": {"labels": dict(common)},
             "spec": {
                 "serviceAccountName": service_account,
-                "automountServiceAccountToken": False,
-                # Service links would set VLLM_* variables that the engine reads as its own.
-                "enableServiceLinks": False,
+                **on_pool(config.pool),
                 "terminationGracePeriodSeconds": GRACE_SECONDS,
-                "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": config.pool.node_affinity()}},
-                "tolerations": config.pool.tolerations(),
                 "securityContext": restricted_pod(),
                 "containers": [
                     {

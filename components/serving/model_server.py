@@ -7,6 +7,7 @@ import pulumi_kubernetes as kubernetes
 
 from components.base import PlatformComponent, labels
 from components.inputs import validate
+from components.security.account import service_account
 from components.serving.arguments import PORT, vllm_arguments
 from components.serving.config import ModelServerArgs, ServerConfig
 from components.serving.lifecycle import DRAIN_SECONDS, deadline_seconds, plan
@@ -29,12 +30,7 @@ class ModelServer(PlatformComponent):
         config = validate(ServerConfig, args, f"ModelServer {name}")
         common = labels("vllm", config.model_name, "model-server", VLLM)
         arguments = vllm_arguments(config, VLLM, DRAIN_SECONDS)
-        account = kubernetes.core.v1.ServiceAccount(
-            self.child_name("account"),
-            metadata={"namespace": config.namespace_name, "labels": common},
-            automount_service_account_token=False,
-            opts=self.child(),
-        )
+        account = service_account(self, config.namespace_name, common)
         # Autonamed and immutable: a changed environment is a new object, which the pods roll to.
         settings = kubernetes.core.v1.ConfigMap(
             self.child_name("environment"),
@@ -51,7 +47,7 @@ class ModelServer(PlatformComponent):
                 image=VLLM_IMAGE,
                 arguments=arguments,
                 config_map=settings.metadata["name"],
-                service_account=account.metadata["name"],
+                service_account=account,
                 common=common,
             ),
             opts=self.child(timeout=deadline_seconds(config.weights_gib) + 60),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pulumi
 
-from components.pods import ENGINE_UID, resources, restricted_container, restricted_pod, scratch
+from components.pods import ENGINE_UID, on_pool, resources, restricted_container, restricted_pod, scratch
 from components.types import NodePool
 
 MODEL_ROOT = "/models"
@@ -64,10 +64,7 @@ def prepare_job(path: str, image: str, pool: NodePool, pod_labels: Mapping[str, 
             "metadata": {"labels": dict(pod_labels)},
             "spec": {
                 "restartPolicy": "Never",
-                "automountServiceAccountToken": False,
-                "enableServiceLinks": False,
-                "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": pool.node_affinity()}},
-                "tolerations": pool.tolerations(),
+                **on_pool(pool),
                 "securityContext": {"runAsUser": 0, "runAsGroup": 0, "seccompProfile": {"type": "RuntimeDefault"}},
                 "containers": [
                     {
@@ -109,10 +106,7 @@ def download_job(
             "spec": {
                 "restartPolicy": "OnFailure",
                 "serviceAccountName": service_account,
-                "automountServiceAccountToken": False,
-                "enableServiceLinks": False,
-                "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": pool.node_affinity()}},
-                "tolerations": pool.tolerations(),
+                **on_pool(pool),
                 "securityContext": restricted_pod(),
                 "containers": [
                     {

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from components.base import PlatformComponent, labels
 from components.inputs import InputText, Model, validate
+from components.security.account import service_account
 from components.storage.manifests import download_job, model_directory
 from components.types import NodePool, NodePoolArgs, Repository, Revision
 from components.versions import VLLM_IMAGE
@@ -52,12 +53,7 @@ class ModelDownload(PlatformComponent):
         super().__init__(name, opts)
         config = validate(_Config, args, f"ModelDownload {name}")
         common = labels("model-download", name, "storage")
-        account = kubernetes.core.v1.ServiceAccount(
-            self.child_name("account"),
-            metadata={"namespace": config.namespace_name, "labels": common},
-            automount_service_account_token=False,
-            opts=self.child(),
-        )
+        account = service_account(self, config.namespace_name, common)
         job = kubernetes.batch.v1.Job(
             self.child_name("job"),
             metadata={"namespace": config.namespace_name, "labels": common},
@@ -66,7 +62,7 @@ class ModelDownload(PlatformComponent):
                 revision=config.revision,
                 image=VLLM_IMAGE,
                 claim_name=config.claim_name,
-                service_account=account.metadata["name"],
+                service_account=account,
                 pool=config.pool,
                 pod_labels=common,
             ),

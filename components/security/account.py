@@ -1,0 +1,20 @@
+"""Identities of workloads."""
+
+from collections.abc import Mapping
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.base import PlatformComponent
+
+
+def service_account(owner: PlatformComponent, namespace_name: pulumi.Input[str], labels: Mapping[str, str]) -> pulumi.Output[str]:
+    """A ServiceAccount of the owner's own, whose token no pod mounts; its name."""
+    account = kubernetes.core.v1.ServiceAccount(
+        owner.child_name("account"),
+        metadata={"namespace": namespace_name, "labels": labels},
+        automount_service_account_token=False,
+        opts=owner.child(),
+    )
+    name: pulumi.Output[str] = account.metadata["name"]
+    return name
