@@ -91,7 +91,11 @@ def validate(model: type[M], data: object, where: str, root: str = "") -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        sentences = [f"{where}: {_sentence(model, fault, root)}" for fault in error.errors()]
+        faults = error.errors()
+        # A misspelt key is also a missing one; it is told once.
+        meant = {(*fault["loc"][:-1], _near(model, fault)) for fault in faults if fault["type"] == "extra_forbidden"}
+        told = [fault for fault in faults if not (fault["type"] == "missing" and fault["loc"] in meant)]
+        sentences = [f"{where}: {_sentence(model, fault, root)}" for fault in told]
         raise InputError("\n".join(dict.fromkeys(sentences))) from None
 
 
@@ -114,9 +118,8 @@ def _sentence(model: type[BaseModel], fault: Any, root: str) -> str:
     example = _example(field, location)
     match fault["type"]:
         case "extra_forbidden":
-            known = sorted(_keys(owner))
-            near = difflib.get_close_matches(str(location[-1]), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+            near = _near(model, fault)
+            hint = f"did you mean {near}?" if near else f"known here: {', '.join(sorted(_keys(owner)))}"
             return f"{path} is not a known setting; {hint}"
         case "missing":
             return f"{path} is missing; add it{example}"
@@ -138,6 +141,12 @@ def _sentence(model: type[BaseModel], fault: Any, root: str) -> str:
         case _:
             rule = str(fault["msg"]).partition(" should ")[2] or fault["msg"]
             return f"{path}: {_shown(value)} is not allowed; it must {rule}{example}"
+
+
+def _near(model: type[BaseModel], fault: Any) -> str | None:
+    """The known key that an unknown one resembles."""
+    owner, _ = _find(model, fault["loc"])
+    return next(iter(difflib.get_close_matches(str(fault["loc"][-1]), sorted(_keys(owner)), n=1)), None)
 
 
 def _path(location: Sequence[Any], root: str) -> str:

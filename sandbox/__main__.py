@@ -14,7 +14,7 @@ from sandbox.control_plane import ControlPlane
 from sandbox.engine import Engine, erase, exclusive
 from sandbox.errors import SandboxError
 from sandbox.project import Project
-from sandbox.summary import show, summary
+from sandbox.summary import show, status_screen, summary
 from sandbox.toolchain import doctor as examine
 from sandbox.toolchain import doctor_table, ensure
 
@@ -78,8 +78,11 @@ def stop(stack: StackName) -> None:
 @app.command()
 def status(stack: StackName, as_json: AsJson = False) -> None:
     """Say what runs."""
-    state = asdict(_control_plane(_project(), stack).status())
-    typer.echo(json.dumps(state, indent=2, default=str) if as_json else _lines(state))
+    found = _control_plane(_project(), stack).status()
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2))
+    else:
+        show(status_screen(found))
 
 
 @app.command()
@@ -130,10 +133,6 @@ def _print(text: str) -> None:
     except BrokenPipeError:
         # Whoever read this has read enough; the run goes on.
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
-
-
-def _lines(state: dict[str, object]) -> str:
-    return "\n".join(f"{key}: {value}" for key, value in state.items())
 
 
 def main() -> None:

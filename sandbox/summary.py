@@ -9,6 +9,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sandbox.control_plane import Status
+
+_EVERY_NODE_HAS = ("ephemeral-storage", "pods")
+
 
 def summary(stack: str, resources: list[Mapping[str, Any]], outputs: Mapping[str, Any]) -> RenderableType:
     """The screen after `up`. `resources` as in the engine's export, `outputs` without secrets."""
@@ -34,6 +38,21 @@ def _model(name: str, model: Mapping[str, Any]) -> Table:
     table.add_row("command", f"vllm serve {path}")
     table.add_row("", " ".join(flags))
     return table
+
+
+def status_screen(status: Status) -> RenderableType:
+    """What runs, on a screen."""
+    processes, nodes = Table(box=None, pad_edge=False), Table(box=None, pad_edge=False)
+    for column in ("process", "pid", "port"):
+        processes.add_column(column)
+    for process in status.processes:
+        processes.add_row(process.name, str(process.pid or "does not run"), str(process.port or ""))
+    for column in ("node", "ready", "offers"):
+        nodes.add_column(column, overflow="fold")
+    for node in status.nodes:
+        offers = ", ".join(f"{amount} {name}" for name, amount in sorted(node.capacity.items()) if name not in _EVERY_NODE_HAS)
+        nodes.add_row(node.name, "yes" if node.ready else "no", offers)
+    return Group(Text(f"{status.name} is {status.state} {status.server or ''}\n"), processes, Text(), nodes)
 
 
 def show(renderable: RenderableType) -> None:

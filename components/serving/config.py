@@ -67,8 +67,11 @@ class ServerConfig(Model):
         return self
 
     def shared_memory_mib(self) -> int:
-        """MiB of /dev/shm: NCCL and the workers' queues need it; the 64 MiB of a container make tensor parallelism fail."""
-        return 2048 if self.accelerators > 1 else 256
+        """MiB of /dev/shm for NCCL and the workers' queues: 2 GiB for one accelerator, as vLLM's own examples, else 8 GiB for each.
+
+        The 64 MiB of a container make tensor parallelism fail.
+        """
+        return 2048 if self.accelerators == 1 else 8192 * self.accelerators
 
     def memory_mib(self) -> int:
         """MiB of host memory: the weights once, as they pass through to the accelerator, 4 GiB for the engine, shared memory."""
