@@ -25,6 +25,7 @@ doctor: setup ## Say which tools are there
 	@$(PYTHON_BIN) -m sandbox doctor
 
 test: setup ## Set up everything and run all tests
+	@$(PYTHON_BIN) -m sandbox tools
 	@$(PYTHON_BIN) -m pytest
 
 lint: setup ## Check style and types

@@ -111,6 +111,13 @@ def reset(stack: StackName) -> None:
 
 
 @app.command()
+def tools() -> None:
+    """Find every tool, and make those that are missing."""
+    for name, path in ensure().items():
+        typer.echo(f"{name}: {path}")
+
+
+@app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Say which tools are there, where, and what to do about the others."""
     if as_json:

@@ -67,7 +67,7 @@ class ServerConfig(Model):
         return self
 
     def shared_memory_mib(self) -> int:
-        """MiB of /dev/shm for NCCL and the workers' queues: 2 GiB for one accelerator, as vLLM's own examples, else 8 GiB for each.
+        """MiB of /dev/shm for NCCL and the workers' queues: 2 GiB for one accelerator, as in vLLM's examples, else 8 GiB each.
 
         The 64 MiB of a container make tensor parallelism fail.
         """
