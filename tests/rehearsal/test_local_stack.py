@@ -130,7 +130,8 @@ def test_down_leaves_nothing(project: RehearsedProject) -> None:
     assert "no object, process or port is left" in output
     assert project.processes() == []
     left = [file for file in (project.root / ".sandbox").rglob("*") if file.is_file()]
-    assert {file.name for file in left} <= {"local.lock", "local.owner", "passphrase", "plugins-tried", "meta.yaml", "meta.yaml.attrs"}
+    kept = {"local.lock", "local.owner", "passphrase", "plugins-tried", "meta.yaml", "meta.yaml.attrs"}
+    assert {file.name for file in left} <= kept
 
 
 def test_down_of_what_is_down_is_no_error(project: RehearsedProject) -> None:
