@@ -18,10 +18,9 @@ echo "setting up .venv (pinned packages from requirements-dev.txt)"
     echo "error: $python cannot make a virtual environment; on Debian and Ubuntu install the package python3-venv" >&2
     exit 1
 }
-# The version is pinned like everything else.
-# renovate: datasource=pypi depName=uv
 uv=$(command -v uv || true)
-if [ -z "$uv" ] && .venv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.8 2>/dev/null; then
+pinned=$(grep '^uv==' requirements-dev.txt)
+if [ -z "$uv" ] && .venv/bin/python -m pip install --quiet --disable-pip-version-check "$pinned" 2>/dev/null; then
     uv=.venv/bin/uv
 fi
 if [ -n "$uv" ]; then
