@@ -340,7 +340,7 @@ def test_waiting_ends_when_it_is_ready_and_reports_progress_once() -> None:
     half = deployment(**DONE | {"readyReplicas": 1, "availableReplicas": 1})
     live, told = wait(FakeCluster(deployment(), half, half, deployment(**DONE)), limit=30)
     assert live == deployment(**DONE)
-    assert told == ["0 of 2 replicas ready", "1 of 2 replicas ready"]
+    assert told == ["0 of 2 replicas ready", "1 of 2 replicas ready", "ready"]
 
 
 @pytest.mark.parametrize(
