@@ -11,6 +11,7 @@ from typing import Any
 from pulumi.runtime import config as pulumi_config
 from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockMonitor, MockResourceArgs, Mocks, set_mocks
+from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
@@ -107,6 +108,17 @@ def record(
         _sync_await(run_pulumi_func(program))
     finally:
         pulumi_config.set_all_config({})
+        _forget(loop)
         loop.close()
         asyncio.set_event_loop(None)
     return recording
+
+
+def _forget(loop: asyncio.AbstractEventLoop) -> None:
+    """End what a program that failed left under way: the SDK keeps it, and the next program would wait for it for ever."""
+    pending = asyncio.all_tasks(loop)
+    for task in pending:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+    SETTINGS.rpc_manager.clear()
+    SETTINGS.outputs.clear()
