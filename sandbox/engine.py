@@ -141,7 +141,7 @@ def _environment(stack: Stack, pulumi: Path, control_plane: ControlPlane) -> dic
     state.mkdir(parents=True, exist_ok=True)
     path = [str(pulumi.parent), os.environ.get("PATH", os.defpath)]
     return {
-        "KUBECONFIG": str(control_plane.kubeconfig),
+        "KUBECONFIG": str(_kubeconfig(stack, control_plane)),
         "LLM_PLATFORM_PYTHON": sys.executable,
         "PATH": os.pathsep.join(path),
         "PULUMI_BACKEND_URL": state.as_uri(),
@@ -153,6 +153,19 @@ def _environment(stack: Stack, pulumi: Path, control_plane: ControlPlane) -> dic
         "PULUMI_ERROR_OUTPUT_STRING": "1",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
     }
+
+
+def _kubeconfig(stack: Stack, control_plane: ControlPlane) -> Path:
+    """The control plane's kubeconfig under the context the stack asks for: a stack of a real cluster is rehearsed as it is."""
+    if stack.context in (None, control_plane.context):
+        return control_plane.kubeconfig
+    content = yaml.safe_load(control_plane.kubeconfig.read_text())
+    content["contexts"][0]["name"] = content["current-context"] = stack.context
+    file = stack.project.workspace(stack.name) / "kubeconfig"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(yaml.safe_dump(content))
+    return file
 
 
 def _passphrase(state: Path) -> Path:

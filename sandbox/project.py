@@ -56,9 +56,8 @@ class Project:
             known = sorted(p.name.removeprefix("Pulumi.").removesuffix(".yaml") for p in self.root.glob(pattern))
             raise SandboxError(f"{where} does not exist; the stacks of this project are: {', '.join(known) or 'none'}")
         config = settings.read_stack_file(path, where)
-        if self.manifest["name"] == settings.PROJECT:
-            settings.from_file(path, where)
-        return Stack(self, name, path, Rehearsal.read(config, where))
+        context = settings.from_file(path, where).cluster.context if self.manifest["name"] == settings.PROJECT else None
+        return Stack(self, name, path, context, Rehearsal.read(config, where))
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -77,6 +76,8 @@ class Stack:
     project: Project
     name: str
     file: Path
+    context: str | None
+    """The kubeconfig context its program asks for, where it says so."""
     rehearsal: "Rehearsal"
 
 

@@ -32,9 +32,9 @@ def sentences() -> Iterator[Callable[[automation.EngineEvent], None]]:
 def _plain(message: str, urn: str | None) -> Iterator[str]:
     """The lines of a message of the engine, without its markup and without those that only say that there are some."""
     for line in re.sub(r"<\{%.*?%\}>", "", message).splitlines():
-        text = line.strip().removeprefix("* ").removeprefix("error: ")
+        text = line.strip().removeprefix("* ").removeprefix("error: ").removeprefix("an unhandled error occurred: ")
         if text and not re.fullmatch(r"\d+ errors? occurred:|(update|preview|refresh|destroy) (failed|canceled)", text):
-            yield f"{urn.rpartition('::')[2]}: {text}" if urn and not urn.endswith("pulumi:pulumi:Stack") else text
+            yield f"{urn.rpartition('::')[2]}: {text}" if urn and "::pulumi:pulumi:Stack::" not in urn else text
 
 
 def _reason(report: str) -> str:

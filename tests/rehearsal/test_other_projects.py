@@ -31,3 +31,12 @@ def test_a_project_of_another_team(tmp_path: Path) -> None:
         assert "1 ConfigMap" in project.succeed("up")
     finally:
         project.run("reset")
+
+
+def test_a_stack_of_a_real_cluster_is_rehearsed_as_it_is(tmp_path: Path) -> None:
+    project = RehearsedProject.make(ROOT, tmp_path)
+    project.edit(lambda config: config["llm-platform:cluster"].update(context="production-admin"))
+    try:
+        assert "+ 19 to create" in project.succeed("preview")
+    finally:
+        project.run("reset")
