@@ -47,6 +47,11 @@ def restore_checkpoint(state: Path, project: str, stack: str) -> None:
     """
     checkpoint = state / ".pulumi" / "stacks" / project / f"{stack}.json"
     backup = checkpoint.with_name(f"{checkpoint.name}.bak")
+    for file in (checkpoint, backup):
+        # What the storage library notes beside each file; without it the file is read all the same.
+        notes = file.with_name(f"{file.name}.attrs")
+        if notes.exists() and not _is_whole(notes):
+            notes.unlink()
     if not checkpoint.exists() or _is_whole(checkpoint):
         return
     if backup.exists() and _is_whole(backup):
@@ -55,9 +60,9 @@ def restore_checkpoint(state: Path, project: str, stack: str) -> None:
         checkpoint.unlink()
 
 
-def _is_whole(checkpoint: Path) -> bool:
+def _is_whole(file: Path) -> bool:
     try:
-        json.loads(checkpoint.read_text())
+        json.loads(file.read_text())
     except ValueError:
         return False
     return True

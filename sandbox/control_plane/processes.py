@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ _START_TIME_TOLERANCE_S = 2.0  # some systems tell it in whole seconds, computed
 
 _KILL_WAIT_S = 5.0
 _TAIL_BYTES = 256 * 1024
+_LOG_BYTES = 64 * 1024  # less free space than this, and a silent death needs no other reason
 
 # Only these reach the processes: they outlive the command that starts them, and a shell's environment holds secrets.
 _ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -93,6 +95,8 @@ def stop(processes: Iterable[ProcessRecord], grace_s: float) -> None:
 def why_it_died(log: Path) -> str:
     """The reason and, where there is one, the remedy, from the last lines of a log; never empty."""
     lines = [_message(line) for line in tail(log, 40)]
+    if not lines and shutil.disk_usage(log.parent).free < _LOG_BYTES:
+        return f"no space left on device (not even for its log); {_REMEDIES['no space left on device']}"
     for line in reversed(lines):
         for reason, remedy in _REMEDIES.items():
             if reason in line.lower():

@@ -29,3 +29,15 @@ def test_the_last_whole_checkpoint_is_used(checkpoint: str | None, backup: str |
             path.write_text(content)
     restore_checkpoint(tmp_path, "project", "local")
     assert (file.read_text() if file.exists() else None) == left
+
+
+@pytest.mark.parametrize("name", ["local.json.attrs", "local.json.bak.attrs"])
+def test_notes_that_were_cut_short_go_and_whole_ones_stay(name: str, tmp_path: Path) -> None:
+    directory = tmp_path / ".pulumi/stacks/project"
+    directory.mkdir(parents=True)
+    (directory / "local.json").write_text(WHOLE)
+    for content, stays in (("", False), ('{"user.content_type": ""}', True)):
+        (directory / name).write_text(content)
+        restore_checkpoint(tmp_path, "project", "local")
+        assert (directory / name).exists() is stays
+    assert (directory / "local.json").read_text() == WHOLE
