@@ -125,7 +125,11 @@ def load() -> Settings:
 
 def from_file(path: Path, where: str) -> Settings:
     """The settings in the stack file at `path`, named `where` in messages, without running anything."""
-    config = read_stack_file(path, where)
+    return from_config(read_stack_file(path, where), where)
+
+
+def from_config(config: Mapping[str, Any], where: str) -> Settings:
+    """The settings in the `config` mapping of a stack file that was read already."""
     prefix = f"{PROJECT}:"
     return validate(Settings, {k.removeprefix(prefix): v for k, v in config.items() if k.startswith(prefix)}, where)
 

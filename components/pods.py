@@ -5,6 +5,9 @@ from typing import Any
 
 from components.types import NodePool
 
+ENGINE_HOME = "/home/vllm"
+ENGINE_SCRATCH = {"tmp": "/tmp", "home": ENGINE_HOME}  # noqa: S108 - paths inside the container
+"""Directories the engine's image writes to, by the name of their volume."""
 ENGINE_UID = 2000
 """User `vllm` of the engine image (vllm-project/vllm docker/Dockerfile); its group 0 owns what the image writes."""
 

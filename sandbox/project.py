@@ -56,7 +56,7 @@ class Project:
             known = sorted(p.name.removeprefix("Pulumi.").removesuffix(".yaml") for p in self.root.glob(pattern))
             raise SandboxError(f"{where} does not exist; the stacks of this project are: {', '.join(known) or 'none'}")
         config = settings.read_stack_file(path, where)
-        context = settings.from_file(path, where).cluster.context if self.manifest["name"] == settings.PROJECT else None
+        context = settings.from_config(config, where).cluster.context if self.manifest["name"] == settings.PROJECT else None
         return Stack(self, name, path, context, Rehearsal.read(config, where))
 
     @property

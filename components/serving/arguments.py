@@ -1,5 +1,6 @@
 """The engine's command line. Pure: settings and engine version in, arguments out; a flag the version lacks is refused."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -35,9 +36,9 @@ def vllm_arguments(config: ServerConfig, version: str, drain_seconds: int) -> li
     return [config.model_path, *words]
 
 
-def check_flags(flags: object, version: str) -> None:
+def check_flags(flags: Iterable[str], version: str) -> None:
     """Raise ValueError for a flag that this version's parser does not know: the container would end at once, again and again."""
-    unknown = sorted(set(flags) - known_flags(version))  # type: ignore[call-overload]
+    unknown = sorted(set(flags) - known_flags(version))
     if unknown:
         raise ValueError(f"vLLM {version} does not know {', '.join(unknown)}; its flags are listed in {_table(version).name}")
 

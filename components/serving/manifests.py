@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 
 from components.base import selector
-from components.pods import on_pool, resources, restricted_container, restricted_pod, scratch
+from components.pods import ENGINE_HOME, ENGINE_SCRATCH, on_pool, resources, restricted_container, restricted_pod, scratch
 from components.serving.arguments import PORT
 from components.serving.config import ServerConfig
 from components.serving.lifecycle import (
@@ -19,21 +19,19 @@ from components.serving.lifecycle import (
 )
 from components.storage.manifests import MODEL_ROOT
 
-_HOME = "/home/vllm"
 _SCRATCH_MIB = 10240
 """Compiled kernels and graphs take a few GiB at most; the rest are logs."""
-_SCRATCH = {"tmp": "/tmp", "home": _HOME}  # noqa: S108 - paths inside the container
 
 
 def environment(config: ServerConfig) -> dict[str, str]:
     """Environment of the engine: it writes to volumes only, reads models from the cache only, reports nothing, caps requests."""
     return {
-        "HOME": _HOME,
+        "HOME": ENGINE_HOME,
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "DO_NOT_TRACK": "1",
         "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_CACHE_ROOT": f"{_HOME}/.cache/vllm",
+        "VLLM_CACHE_ROOT": f"{ENGINE_HOME}/.cache/vllm",
         "VLLM_ENGINE_READY_TIMEOUT_S": str(startup_seconds(config.weights_gib)),
         # One request must not fan out without bound (CVE-2026-34756), nor follow a redirect inside the cluster.
         "VLLM_MAX_N_SEQUENCES": "64",
@@ -55,7 +53,7 @@ def deployment(
     """Spec of the Deployment."""
     if config.pool.accelerator is None:
         raise ValueError(f"pool {config.pool.name} has no accelerators")
-    volumes, mounts = scratch(_SCRATCH)
+    volumes, mounts = scratch(ENGINE_SCRATCH)
     shared_memory = {"medium": "Memory", "sizeLimit": f"{config.shared_memory_mib()}Mi"}
     match = selector(dict(common))
     return {

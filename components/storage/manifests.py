@@ -5,7 +5,16 @@ from typing import Any
 
 import pulumi
 
-from components.pods import ENGINE_UID, on_pool, resources, restricted_container, restricted_pod, scratch
+from components.pods import (
+    ENGINE_HOME,
+    ENGINE_SCRATCH,
+    ENGINE_UID,
+    on_pool,
+    resources,
+    restricted_container,
+    restricted_pod,
+    scratch,
+)
 from components.types import NodePool
 
 MODEL_ROOT = "/models"
@@ -97,7 +106,7 @@ def download_job(
 
     An interrupted download resumes: finished files are kept in the cache and checked by their hash.
     """
-    volumes, mounts = scratch({"tmp": "/tmp", "home": "/home/vllm"})  # noqa: S108 - paths inside the container
+    volumes, mounts = scratch(ENGINE_SCRATCH)
     include = [word for pattern in DOWNLOAD_PATTERNS for word in ("--include", pattern)]
     return {
         "backoffLimit": 6,
@@ -115,7 +124,7 @@ def download_job(
                         "command": ["hf", "download", source],
                         "args": ["--revision", revision, "--local-dir", model_directory(source, revision), *include],
                         "env": [
-                            {"name": "HOME", "value": "/home/vllm"},
+                            {"name": "HOME", "value": ENGINE_HOME},
                             {"name": "HF_HUB_DISABLE_TELEMETRY", "value": "1"},
                         ],
                         "securityContext": restricted_container(),
