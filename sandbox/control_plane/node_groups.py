@@ -115,7 +115,7 @@ class NodeGroup(Model):
             found = instance_type(self.instance_type)
         except UnknownInstanceTypeError as error:
             raise ValueError(f"{error}; or give cpu, memory and accelerator in place of instanceType") from error
-        if any(gpu.count == 0 for gpu in found.gpus):
+        if found.accelerator_count == 0:
             raise ValueError(
                 f"{self.instance_type} has a fraction of a GPU, which is not simulated; use a whole one, e.g. g6.xlarge"
             )

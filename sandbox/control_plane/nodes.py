@@ -7,6 +7,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any, TypeAlias
 
+from planner.catalog import accelerator as catalogue_accelerator
 from planner.catalog import instance_type
 from sandbox.control_plane.api import Api
 from sandbox.control_plane.components import SIMULATED_LABEL
@@ -162,10 +163,15 @@ def _reserved_cores(cores: Decimal) -> Decimal:
 def _accelerator(group: NodeGroup) -> Accelerator | None:
     if not group.instance_type:
         return group.accelerator
-    gpus = instance_type(group.instance_type).gpus
-    if not gpus:
-        return None
-    return Accelerator(resource="nvidia.com/gpu", count=gpus[0].count, product=gpus[0].name, memory_mib=gpus[0].memory_mib)
+    found = instance_type(group.instance_type)
+    device = catalogue_accelerator(found.accelerator)
+    return Accelerator(
+        resource=device.resource,
+        count=found.accelerator_count,
+        product=device.product.replace(" ", "-"),
+        memory_mib=int(device.memory_gib * 1024),
+        cores_per_device=device.multiprocessors if device.vendor == "aws" else None,
+    )
 
 
 def _devices(accelerator: Accelerator | None) -> dict[str, int]:

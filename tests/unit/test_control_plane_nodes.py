@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from components.inputs import InputError
-from planner.catalog import UnknownInstanceTypeError, instance_type, instance_types
 from sandbox.control_plane import NodeGroup
 from sandbox.control_plane.nodes import manifests
 from sandbox.control_plane.quantities import quantity
@@ -106,7 +105,7 @@ def test_an_instance_type_gives_size_labels_and_devices() -> None:
     assert node["spec"]["taints"] == [{"key": "gpu", "effect": "NoSchedule"}]
     assert json.loads(node["metadata"]["annotations"]["sandbox.llm-platform/devices"]) == {"nvidia.com/gpu": 1}
     described = json.loads(node["metadata"]["annotations"]["sandbox.llm-platform/accelerator"])
-    assert described == {"resource": "nvidia.com/gpu", "count": 1, "product": "L4", "memoryMib": 22888}
+    assert described == {"resource": "nvidia.com/gpu", "count": 1, "product": "NVIDIA-L4", "memoryMib": 22558}
     # 4 vCPU less 60m + 10m + 2 x 5m; 16384 MiB less 7.5 %, and of that 255 + 11 * 110 + 100 MiB reserved.
     assert status["status"]["capacity"]["memory"] == f"{int(16384 * 1024 * 0.925)}Ki"
     assert status["status"]["allocatable"] == {
@@ -133,16 +132,10 @@ def test_quantities_are_exact() -> None:
         quantity("4 cores")
 
 
-def test_the_catalogue_knows_the_instances_and_names_the_nearest() -> None:
-    assert len(instance_types()) == 62
-    p5 = instance_type("p5.48xlarge")
-    assert (p5.vcpus, p5.memory_mib, p5.efa_max_interfaces, p5.nvme_gb) == (192, 2097152, 32, 30400)
-    assert [(gpu.name, gpu.count, gpu.memory_mib) for gpu in p5.gpus] == [("H100", 8, 81920)]
-    assert all(gpu.manufacturer == "NVIDIA" for found in instance_types().values() for gpu in found.gpus)
-    with pytest.raises(
-        UnknownInstanceTypeError, match=r"p5\.48xlrage is not in the instance catalogue; the nearest are p5\.48xlarge"
-    ):
-        instance_type("p5.48xlrage")
+def test_a_neuron_instance_gives_devices_and_cores() -> None:
+    node, _ = _status(name="neuron", instanceType="inf2.24xlarge")
+    devices = json.loads(node["metadata"]["annotations"]["sandbox.llm-platform/devices"])
+    assert devices == {"aws.amazon.com/neuron": 6, "aws.amazon.com/neuroncore": 12}
 
 
 def test_groups_can_be_made_in_python() -> None:
