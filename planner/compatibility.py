@@ -1,0 +1,146 @@
+"""Which number formats, images and drivers an accelerator can run.
+
+Source: vLLM 0.33: `get_min_capability` of each method in `model_executor/layers/quantization`, `platforms/cuda.py`
+(`supported_dtypes`), `v1/attention/backends/triton_attn.py` (8-bit caches), the image's list of compute capabilities
+(`docker/Dockerfile`, TORCH_CUDA_ARCH_LIST), and the driver needs of CUDA 13 (NVIDIA, CUDA compatibility: R580 and later).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from planner.model import Model
+from planner.options import Device, Options
+
+_MINIMUM = {
+    "awq": (7, 5),
+    "gptq": (6, 0),
+    "inc": (6, 0),
+    "fp8": (7, 5),
+    "int8": (7, 5),
+    "mxfp4": (8, 0),
+    "mxfp8": (7, 5),
+    "nvfp4": (7, 5),
+}
+_MINIMUM |= {"modelopt": (8, 0), "compressed-tensors": (7, 0), "quark": (7, 0), "torchao": (7, 5)}
+_NATIVE = {"fp8": (8, 9), "mxfp4": (9, 0), "mxfp8": (10, 0), "nvfp4": (10, 0)}
+"""From here on the accelerator multiplies in that format; before, weights are stored in it and multiplied in 16 bit."""
+_OLDEST = (7, 5)
+_PLUGINS = ("bitsandbytes", "gguf")
+_CUDA_DRIVERS = {13: 580, 12: 525}
+"""First driver branch that runs images of a CUDA major version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What stands against running a model on a device: `refusals` make a start fail, `warnings` make it slower or need care."""
+
+    refusals: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def check_formats(model: Model, device: Device, options: Options, dtype: str = "auto") -> Findings:
+    """Whether `device` can run the model's number formats and the cache's; one sentence each."""
+    parts = [_engine(model, options), *_parts(model, device, options, dtype)]
+    return Findings(
+        tuple(sentence for part in parts for sentence in part.refusals),
+        tuple(sentence for part in parts for sentence in part.warnings),
+    )
+
+
+def _engine(model: Model, options: Options) -> Findings:
+    method = model.quantization.method
+    if _newest(options) and method in _PLUGINS:
+        return Findings(
+            warnings=(f"{method} left vLLM's core; the image needs its plugin, or use a checkpoint in awq, gptq or fp8",)
+        )
+    return Findings()
+
+
+def _parts(model: Model, device: Device, options: Options, dtype: str) -> Iterator[Findings]:
+    if device.capability is None:
+        yield _other_vendor(model, device)
+        return
+    shown = f"{device.name} (compute capability {device.capability[0]}.{device.capability[1]})"
+    yield _weights(model, options, device.capability, shown)
+    yield _numbers(model, dtype, device.capability, shown)
+    yield _cache(options.kv_cache_dtype.lower(), device.capability, shown)
+
+
+def _other_vendor(model: Model, device: Device) -> Findings:
+    card, method = device.accelerator, model.quantization.method
+    if card is None or card.vendor == "nvidia":
+        return Findings()
+    warning = f"memory on {card.name} is planned by what was measured on NVIDIA GPUs; check the first start's log"
+    if method in ("fp8", "mxfp4", "nvfp4") and method not in card.formats:
+        return Findings((f"{card.name} has no {method}; use a checkpoint in bfloat16 or another accelerator",), (warning,))
+    return Findings(warnings=(warning,))
+
+
+def _weights(model: Model, options: Options, capability: tuple[int, int], shown: str) -> Findings:
+    method = model.quantization.method
+    if _newest(options) and capability < _OLDEST:
+        image = f"vLLM {options.vllm_version}'s image"
+        return Findings((f"{image} has no kernels for {shown}; use a GPU of 7.5 or later (T4 and newer)",))
+    if method is not None and capability < _MINIMUM.get(method, (0, 0)):
+        return Findings((f"{shown} cannot run {method}; use a checkpoint in float16, awq or gptq, or a newer GPU",))
+    if method is not None and capability < _NATIVE.get(method, (0, 0)):
+        return Findings(warnings=(f"{shown} multiplies {method} weights in 16 bit: it saves memory, not time",))
+    return Findings()
+
+
+def _numbers(model: Model, dtype: str, capability: tuple[int, int], shown: str) -> Findings:
+    if capability >= (8, 0):
+        return Findings()
+    if dtype == "bfloat16":
+        return Findings((f"{shown} has no bfloat16; use --dtype float16",))
+    if dtype == "auto" and model.architecture.dtype == "bfloat16":
+        return Findings(warnings=(f"{shown} has no bfloat16; the engine runs this model in float16, which some models overflow",))
+    return Findings()
+
+
+def _cache(cache: str, capability: tuple[int, int], shown: str) -> Findings:
+    if cache.startswith("fp8") and capability < (8, 0):
+        return Findings((f"{shown} cannot keep its KV cache in {cache}; use --kv-cache-dtype auto",))
+    if cache.startswith("fp8") and capability < (8, 9):
+        return Findings(
+            warnings=(f"{shown} keeps an {cache} KV cache only with some attention backends; try it before you rely on it",)
+        )
+    if cache.startswith("nvfp4") and capability < (10, 0):
+        return Findings((f"{shown} cannot keep its KV cache in {cache}; use --kv-cache-dtype fp8 or auto",))
+    return Findings()
+
+
+def _newest(options: Options) -> bool:
+    return options.vllm_version.startswith("0.33")
+
+
+def driver_fault(cuda_major: int, driver_branch: int) -> str | None:
+    """Why an image of that CUDA version does not run under a driver branch (R550 is 550); None when it does."""
+    needed = _CUDA_DRIVERS.get(cuda_major)
+    if needed is None or driver_branch >= needed:
+        return None
+    return (
+        f"the image's CUDA {cuda_major} needs driver R{needed} or later and the nodes have R{driver_branch}; "
+        "install a newer driver, or set VLLM_ENABLE_CUDA_COMPATIBILITY=1 on data-centre GPUs"
+    )
+
+
+def check_context(model: Model, options: Options) -> str | None:
+    """Why the asked context is longer than the model was made for; None when it is not."""
+    limit = model.architecture.max_positions
+    if options.max_model_len and limit and options.max_model_len > limit:
+        return f"max_model_len {options.max_model_len} exceeds the {limit} positions of the model; use {limit} or less"
+    return None
+
+
+def check_lora(rank: int, count: int, options: Options) -> str | None:
+    """Why adapters do not suit the options: ranks vLLM has kernels for, and slots for all that shall run in one batch."""
+    ranks = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+    if options.max_lora_rank not in ranks:
+        return f"max_lora_rank {options.max_lora_rank} is not one vLLM has; use one of {', '.join(map(str, ranks))}"
+    if rank > options.max_lora_rank:
+        needed = next((size for size in ranks if size >= rank), ranks[-1])
+        return f"an adapter of rank {rank} exceeds max_lora_rank {options.max_lora_rank}; use {needed}"
+    if count > options.max_loras:
+        return f"{count} adapters need as many slots and max_loras is {options.max_loras}; use {count} or fewer adapters"
+    return None
