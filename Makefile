@@ -42,3 +42,4 @@ schema: setup ## Write the schema of stack files for editors
 
 bench: setup ## Measure, and print the tables of bench/README.md
 	@$(PYTHON_BIN) -m bench
+	@$(PYTHON_BIN) -m bench.planner

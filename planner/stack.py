@@ -1,0 +1,249 @@
+"""The models of a stack, planned together before anything is made: memory, start, cost, and what the pools have room for."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from planner.activation import GIB
+from planner.capacity import Offer
+from planner.cold_start import (
+    ColdStart,
+    Drain,
+    cold_start,
+    cpus,
+    engine_ready_timeout_seconds,
+    host_memory_mib,
+    progress_deadline_seconds,
+    shared_memory_mib,
+    startup_probe_seconds,
+    timeouts,
+)
+from planner.cost import Cost, StackCost, check_budget, cost, stack_cost
+from planner.explain import Row, explain
+from planner.model import Model
+from planner.options import Options
+from planner.placement import Placement, RefusedError, place
+from planner.profiles import tuned
+from planner.throughput import Throughput, throughput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackModel:
+    """One model of a stack, as far as the plan needs it."""
+
+    name: str
+    model: Model
+    offer: Offer
+    """The pool it runs on."""
+    instance_type: str | None = None
+    """EC2 type of the pool's nodes, for their price; None on other machines."""
+    profile: str = "balanced"
+    options: Options
+    accelerators: int | None = None
+    """Accelerators of one replica; the fewest that fit when left out."""
+    replicas: int = 1
+    storage: str = "hostPath-nvme"
+    """Backend of the model cache, a name of catalog/cold_start.yaml."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPlan:
+    """What follows for one model of a stack."""
+
+    name: str
+    placement: Placement
+    cold: ColdStart
+    throughput: Throughput | None
+    cost: Cost | None
+
+    @property
+    def weights_gib(self) -> float:
+        """Size of the checkpoint."""
+        return self.placement.model.total_bytes() / GIB
+
+    @property
+    def startup_seconds(self) -> int:
+        """From the container's start until the engine must answer."""
+        return startup_probe_seconds(self.cold)
+
+    @property
+    def engine_ready_seconds(self) -> int:
+        """How long the engine may take before it gives itself up."""
+        return engine_ready_timeout_seconds(self.cold)
+
+    @property
+    def deadline_seconds(self) -> int:
+        """Until a rollout counts as failed."""
+        return progress_deadline_seconds(self.cold)
+
+    @property
+    def shared_memory_mib(self) -> int:
+        """MiB of /dev/shm."""
+        return shared_memory_mib(self.placement.accelerators)
+
+    @property
+    def memory_mib(self) -> int:
+        """MiB of host memory, shared memory included."""
+        return host_memory_mib(self.weights_gib, self.placement.accelerators, self.shared_memory_mib)
+
+    @property
+    def cpus(self) -> int:
+        """CPUs to request."""
+        return cpus(self.placement.accelerators)
+
+    def rows(self) -> tuple[Row, ...]:
+        """Every derived number with its formula and source."""
+        placed = self.placement
+        derived = {
+            "start": (*self.cold.derived, *timeouts(self.cold)),
+            "throughput": self.throughput.derived if self.throughput else (),
+            "cost": self.cost.derived if self.cost else (),
+        }
+        return (
+            *explain(placed.model, placed.offer.device, placed.options, placed.fit),
+            *(
+                Row(f"{topic}: {row.name}", f"{row.value:,.4g} {row.unit}", row.formula, row.source)
+                for topic, rows in derived.items()
+                for row in rows
+            ),
+        )
+
+    def summary(self) -> dict[str, str]:
+        """The plan in sentences, for people and as a stack output."""
+        placed, terms = self.placement, self.placement.fit.terms
+        card = placed.offer.device
+        graphs = f" + {terms.cuda_graph_gib:.1f} CUDA graphs" if terms.cuda_graphs_inside_budget else ""
+        lines = {
+            "hardware": f"{_count(placed.replicas, 'replica')} of {placed.accelerators} x {card.name} "
+            f"({card.memory_gib:.1f} GiB each) on pool {placed.offer.name}",
+            "memory": f"{terms.weights_gib:.1f} weights + {terms.non_torch_gib:.1f} non-torch"
+            f" + {terms.activation_gib:.1f} activation{graphs} + {terms.kv_cache_gib:.1f} KV cache"
+            f" = {terms.budget_gib:.1f} of {terms.total_gib:.1f} GiB",
+            "capacity": f"{placed.fit.kv_cache_tokens:,} cached tokens a replica: {placed.fit.max_concurrency:.1f} requests of "
+            f"{placed.fit.max_model_len:,} tokens at once",
+            "start": f"{self.cold.total_s:.0f} s on a new node, {self.cold.warm_s:.0f} s on a warm one; "
+            f"the startup probe allows {self.startup_seconds} s, a rollout {self.deadline_seconds} s",
+            "stop": f"{Drain().grace} s",
+            "host": f"{self.cpus} CPUs, {self.memory_mib:,} MiB of memory, {self.shared_memory_mib:,} MiB of it shared",
+        }
+        if self.throughput is not None:
+            made = self.throughput
+            lines["throughput"] = (
+                f"{made.decode_tokens_per_s_low:,.0f} to {made.decode_tokens_per_s_high:,.0f} output tokens/s a replica "
+                f"with {made.batch} requests of {made.mean_context:,} tokens"
+            )
+        if self.cost is not None:
+            lines["cost"] = _cost_sentence(self.cost)
+        if placed.warnings:
+            lines["warnings"] = "; ".join(placed.warnings)
+        return lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackPlan:
+    """All models of a stack."""
+
+    models: Mapping[str, ModelPlan]
+    cost: StackCost
+    free: Mapping[str, int]
+    """Accelerators of each pool at its largest that no model uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a stack cannot be served: the setting, below the stack's sections, and one sentence."""
+
+    key: str
+    sentence: str
+
+
+class StackRefusedError(ValueError):
+    """A stack with models that would not start, pools too small for them, or a budget they break."""
+
+    def __init__(self, refusals: Sequence[Refusal]) -> None:
+        super().__init__("\n".join(f"{refusal.key}: {refusal.sentence}" for refusal in refusals))
+        self.refusals = tuple(refusals)
+
+
+def plan_stack(
+    models: Sequence[StackModel],
+    *,
+    region: str = "us-east-1",
+    prices: Mapping[str, float] | None = None,
+    budget_usd_per_month: float | None = None,
+) -> StackPlan:
+    """Plan every model. Raises StackRefusedError with all that stands against the stack."""
+    plans: dict[str, ModelPlan] = {}
+    refusals = []
+    for wanted in models:
+        try:
+            plans[wanted.name] = _plan(wanted, region, prices)
+        except RefusedError as error:
+            refusals.append(Refusal(f"models.{wanted.name}", str(error)))
+    free = _free(plans.values())
+    refusals += [_pool_refusal(pool, plans.values()) for pool, accelerators in free.items() if accelerators < 0]
+    total = stack_cost([plan.cost for plan in plans.values() if plan.cost is not None])
+    if budget_usd_per_month is not None and not refusals and (over := check_budget(total, budget_usd_per_month)):
+        refusals.append(Refusal("budget.usdPerMonth", over))
+    if refusals:
+        raise StackRefusedError(refusals)
+    return StackPlan(models=MappingProxyType(plans), cost=total, free=MappingProxyType(free))
+
+
+def _plan(wanted: StackModel, region: str, prices: Mapping[str, float] | None) -> ModelPlan:
+    options = tuned(wanted.options, wanted.profile)
+    placed = place(wanted.model, wanted.offer, options, replicas=wanted.replicas, accelerators=wanted.accelerators)
+    # Servers are rarely full: half the context in the cache on average, and as many requests as fit.
+    batch = max(min(int(placed.fit.max_concurrency * 2), placed.fit.max_num_seqs), 1)
+    made = throughput(
+        wanted.model, wanted.offer.device, placed.options, batch=batch, mean_context=max(placed.fit.max_model_len // 2, 1)
+    )
+    price = None
+    if wanted.instance_type is not None:
+        price = cost(
+            wanted.name,
+            instance_type=wanted.instance_type,
+            instances=wanted.replicas * placed.accelerators / wanted.offer.per_node,
+            replicas=wanted.replicas,
+            throughput=made,
+            region=region,
+            prices=prices,
+        )
+    start = cold_start(wanted.model, placed.options, storage=wanted.storage, readers=wanted.replicas)
+    return ModelPlan(name=wanted.name, placement=placed, cold=start, throughput=made, cost=price)
+
+
+def _free(plans: Iterable[ModelPlan]) -> dict[str, int]:
+    free: dict[str, int] = {}
+    for plan in plans:
+        offer = plan.placement.offer
+        if offer.max_nodes is not None:
+            whole = free.setdefault(offer.name, offer.max_nodes * offer.per_node)
+            free[offer.name] = whole - plan.placement.replicas * plan.placement.accelerators
+    return free
+
+
+def _pool_refusal(pool: str, plans: Iterable[ModelPlan]) -> Refusal:
+    here = [plan.placement for plan in plans if plan.placement.offer.name == pool]
+    offer = here[0].offer
+    used = sum(placed.replicas * placed.accelerators for placed in here)
+    missing = used - (offer.max_nodes or 0) * offer.per_node
+    return Refusal(
+        "models",
+        f"pool {pool} is {missing} accelerators short of what they ask for together; "
+        f"use cluster.nodePools.{pool}.maxNodes: {-(-used // offer.per_node)} or fewer replicas",
+    )
+
+
+def _cost_sentence(price: Cost) -> str:
+    if price.usd_per_month is None:
+        return "; ".join(price.unknown)
+    sentence = f"{price.usd_per_month:,.0f} USD a month ({price.instances:g} x {price.instance_type})"
+    if price.usd_per_million_output_tokens is not None:
+        low, high = price.usd_per_million_output_tokens
+        sentence += f", {low:.2f} to {high:.2f} USD a million output tokens at {price.utilization:.0%} use"
+    return sentence
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
