@@ -1,6 +1,7 @@
 """The platform of one stack: settings -> cluster -> platform -> models -> exports."""
 
 import math
+from pathlib import Path
 
 import pulumi
 import pulumi_kubernetes
@@ -12,13 +13,14 @@ from components.serving import ModelServer
 from components.storage import ModelCache, ModelDownload
 
 config = settings.load()
-where = f"{settings.stack_file(pulumi.get_stack())}: cluster.context"
+file = settings.stack_file(pulumi.get_stack())
+plan = settings.plan(config, file, Path(__file__).parent)
 
 cluster = ExistingCluster(
     "cluster",
     {
         "cluster_name": config.cluster.name,
-        "kubeconfig": pulumi.Output.secret(read_context(kubeconfig_path(), config.cluster.context, where)),
+        "kubeconfig": pulumi.Output.secret(read_context(kubeconfig_path(), config.cluster.context, f"{file}: cluster.context")),
         "kubernetes_version": config.cluster.kubernetes_version,
         "node_pools": [config.cluster.pool(name).args() for name in config.cluster.node_pools],
     },
@@ -41,14 +43,14 @@ namespaces = {
 
 servers = {}
 for name, model in config.models.items():
-    pool = cluster.pool(model.node_pool)
+    pool, planned = cluster.pool(model.node_pool), plan.models[name]
     cache = ModelCache(
         name,
         {
             "namespace_name": namespaces["models"],
             "node_agents_namespace_name": namespaces["node-agents"],
             "host_path": f"{model.cache.path}/{name}",
-            "size_gib": math.ceil(model.weights_gib * 1.2),
+            "size_gib": math.ceil(planned.weights_gib * 1.2),
             "pool": pool.args(),
         },
         opts=on_cluster,
@@ -60,7 +62,7 @@ for name, model in config.models.items():
             "claim_name": cache.claim_name,
             "source": model.source,
             "revision": model.revision,
-            "weights_gib": model.weights_gib,
+            "weights_gib": planned.weights_gib,
             "pool": pool.args(),
         },
         opts=on_cluster,
@@ -70,20 +72,26 @@ for name, model in config.models.items():
         {
             "model_name": name,
             "model_path": download.model_path,
-            "weights_gib": model.weights_gib,
+            "weights_gib": planned.weights_gib,
+            "startup_seconds": planned.startup_seconds,
+            "deadline_seconds": planned.deadline_seconds,
             "namespace_name": namespaces["models"],
             "claim_name": cache.claim_name,
             "pool": pool.args(),
-            "accelerators": model.accelerators,
+            "accelerators": planned.placement.accelerators,
             "replicas": model.replicas,
-            "spare_accelerators": config.spare_accelerators(model.node_pool),
+            "spare_accelerators": plan.free[model.node_pool],
             "max_model_len": model.max_model_len,
-            "gpu_memory_utilization": model.gpu_memory_utilization,
-            "max_num_seqs": model.max_num_seqs,
+            "gpu_memory_utilization": planned.placement.fit.gpu_memory_utilization,
+            "max_num_seqs": planned.placement.fit.max_num_seqs,
+            "max_num_batched_tokens": planned.placement.fit.max_num_batched_tokens,
+            "kv_cache_dtype": model.kv_cache_dtype,
+            "enable_expert_parallel": planned.placement.options.enable_expert_parallel,
         },
         opts=on_cluster,
     )
 
 pulumi.export("cluster", {"name": config.cluster.name, "identifier": cluster.identifier})
 pulumi.export("namespaces", namespaces)
-pulumi.export("models", {name: {"url": s.url, "arguments": s.arguments, "plan": s.plan} for name, s in servers.items()})
+pulumi.export("models", {name: {"url": s.url, "arguments": s.arguments} for name, s in servers.items()})
+pulumi.export("plans", {name: planned.summary() for name, planned in plan.models.items()})

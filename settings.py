@@ -7,7 +7,7 @@ here and nowhere else, and nothing depends on a stack's name.
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pulumi
 import yaml
@@ -18,6 +18,12 @@ from components.inputs import InputError, Model, validate
 from components.serving.config import check_accelerators, check_model_name
 from components.storage.model_cache import check_one_node
 from components.types import DnsLabel, HostPath, KubernetesVersion, NodePool, NodePoolModel, Repository, Revision
+from planner.capacity import Offer
+from planner.catalog.hardware import UnknownAcceleratorError, accelerator, instance_types
+from planner.model import Model as PlannedModel
+from planner.options import Options, device
+from planner.request import RequestError, config_of, model_of
+from planner.stack import StackModel, StackPlan, StackRefusedError, plan_stack
 
 PROJECT = "llm-platform"
 
@@ -61,16 +67,51 @@ class ModelSettings(Model):
 
     source: Repository = Field(description="Repository on Hugging Face.")
     revision: Revision = Field(description="Commit of that repository, 40 hexadecimal digits.")
-    weights_gib: float = Field(gt=0, description="Size of the weights in GiB.", examples=[5.2])
+    config_file: str | None = Field(
+        None,
+        min_length=1,
+        description="Its config.json, from the root of the project, where the planner's catalogue does not have the model.",
+        examples=["stacks/models/my-model.json"],
+    )
     node_pool: DnsLabel = Field(description="Pool the servers run on.", examples=["l4"])
-    accelerators: int = Field(1, ge=1, description="Accelerators of one replica.", examples=[1])
+    accelerators: int | None = Field(
+        None, ge=1, description="Accelerators of one replica; the fewest that fit when left out.", examples=[1]
+    )
     replicas: int = Field(1, ge=1, description="Servers of this model.", examples=[1])
-    max_model_len: int = Field(ge=1, description="Longest context in tokens, prompt and answer together.", examples=[8192])
-    max_num_seqs: int | None = Field(None, ge=1, description="Requests in one batch; the engine's default when left out.")
-    gpu_memory_utilization: float = Field(
-        0.92, gt=0, lt=1, description="Share of the accelerator's memory the engine may use.", examples=[0.92]
+    profile: Literal["balanced", "throughput", "latency", "long-context"] = Field(
+        "balanced", description="Tuning profile; it settles what is left out below.", examples=["balanced"]
+    )
+    max_model_len: int = Field(
+        ge=1, le=2**27, description="Longest context in tokens, prompt and answer together.", examples=[8192]
+    )
+    max_num_seqs: int | None = Field(None, ge=1, le=2**20, description="Requests in one batch; by profile.", examples=[128])
+    max_num_batched_tokens: int | None = Field(
+        None, ge=1, le=2**24, description="Tokens of one batch; by profile.", examples=[8192]
+    )
+    gpu_memory_utilization: float | None = Field(
+        None, gt=0, lt=1, description="Share of the accelerator's memory the engine may use; by profile.", examples=[0.92]
+    )
+    kv_cache_dtype: Literal["auto", "bfloat16", "float16", "fp8"] = Field(
+        "auto", description="Number format of the KV cache; auto follows the checkpoint.", examples=["fp8"]
     )
     cache: CacheSettings = Field(default_factory=CacheSettings, description="Where the model lies.")
+
+
+class BudgetSettings(Model):
+    """What the stack may cost."""
+
+    usd_per_month: float = Field(gt=0, description="Instances of all models in 730 hours.", examples=[2000])
+
+
+class PriceSettings(Model):
+    """Prices that go before the planner's catalogue."""
+
+    region: str = Field("us-east-1", min_length=1, description="AWS region whose on-demand prices count.")
+    usd_per_hour: Mapping[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="By instance type: spot, negotiated, or of another region.",
+        examples=["{g6.xlarge: 0.5}"],
+    )
 
 
 class Settings(Model):
@@ -81,6 +122,8 @@ class Settings(Model):
     models: Mapping[DnsLabel, ModelSettings] = Field(
         default_factory=dict, description="Models by the name clients ask for and the Service gets."
     )
+    budget: BudgetSettings | None = Field(None, description="A preview that would cost more fails.")
+    prices: PriceSettings = Field(default_factory=PriceSettings, description="Prices the planner reckons with.")
 
     @model_validator(mode="after")
     def _models_fit_their_pools(self) -> "Settings":
@@ -92,26 +135,9 @@ class Settings(Model):
                 raise ValueError(f"{key}.nodePool: {model.node_pool!r} is not a pool of this cluster; known: {known}")
             pool = self.cluster.pool(model.node_pool)
             _at(key, check_model_name, name)
-            _at(f"{key}.accelerators", check_accelerators, model.accelerators, pool)
+            _at(f"{key}.accelerators", check_accelerators, model.accelerators or 1, pool)
             _at(f"{key}.cache", check_one_node, pool)
-        for name in self.cluster.node_pools:
-            if (missing := -self.spare_accelerators(name)) > 0:
-                raise ValueError(
-                    f"models: pool {name} is {missing} accelerators short of what they ask for together; "
-                    f"use cluster.nodePools.{name}.maxNodes: {self._nodes_needed(name)} or fewer replicas"
-                )
         return self
-
-    def spare_accelerators(self, pool: str) -> int:
-        """Accelerators of the pool at its largest that no model of this stack uses."""
-        return self.cluster.node_pools[pool].capacity() - self._used(pool)
-
-    def _used(self, pool: str) -> int:
-        return sum(model.replicas * model.accelerators for model in self.models.values() if model.node_pool == pool)
-
-    def _nodes_needed(self, pool: str) -> int:
-        accelerator = self.cluster.node_pools[pool].accelerator
-        return -(-self._used(pool) // accelerator.per_node) if accelerator else 0
 
 
 def load() -> Settings:
@@ -151,6 +177,88 @@ def read_stack_file(path: Path, where: str) -> dict[str, Any]:
             f"{where}: has no settings; start with a line `config:` and the sections of stacks/Pulumi.local.yaml below"
         )
     return config
+
+
+def plan(settings: Settings, where: str, root: Path) -> StackPlan:
+    """The plan of all models. Raises InputError with one sentence for every model that would not start, before anything is made.
+
+    `where` names the stack file in messages; files that settings name are looked for below `root`.
+    """
+    wanted, faults = [], []
+    for name, model in settings.models.items():
+        try:
+            wanted.append(_stack_model(settings, name, model, root))
+        except RequestError as error:
+            faults.append(f"{where}: models.{name}: {error}")
+    if not faults:
+        try:
+            budget = settings.budget.usd_per_month if settings.budget else None
+            prices = settings.prices
+            return plan_stack(wanted, region=prices.region, prices=prices.usd_per_hour, budget_usd_per_month=budget)
+        except StackRefusedError as error:
+            faults = [f"{where}: {refusal.key}: {refusal.sentence}" for refusal in error.refusals]
+    raise InputError("\n".join(faults))
+
+
+def _stack_model(settings: Settings, name: str, model: ModelSettings, root: Path) -> StackModel:
+    pool = settings.cluster.node_pools[model.node_pool]
+    return StackModel(
+        name=name,
+        model=_planned_model(model, root),
+        offer=_offer(model.node_pool, pool),
+        instance_type=_instance_type(pool),
+        profile=model.profile,
+        options=Options(
+            max_model_len=model.max_model_len,
+            max_num_seqs=model.max_num_seqs,
+            max_num_batched_tokens=model.max_num_batched_tokens,
+            gpu_memory_utilization=model.gpu_memory_utilization,
+            kv_cache_dtype=model.kv_cache_dtype,
+            # The servers of this platform answer text.
+            language_model_only=True,
+        ),
+        accelerators=model.accelerators,
+        replicas=model.replicas,
+    )
+
+
+def _planned_model(model: ModelSettings, root: Path) -> PlannedModel:
+    if model.config_file is not None:
+        return model_of({"config": config_of(root / model.config_file, model.config_file), "model": model.source})[0]
+    try:
+        return model_of({"model": model.source})[0]
+    except RequestError as error:
+        reason = str(error).partition("; --config")[0]
+        raise RequestError(
+            f"{reason}; save its config.json in the project and name it, e.g. configFile: stacks/models/{model.source.rpartition('/')[2]}.json"
+        ) from None
+
+
+def _offer(name: str, pool: NodePoolModel) -> Offer:
+    if pool.accelerator is None:
+        raise RequestError(f"pool {name} has no accelerators; use a pool that has some")
+    known = instance_types().get(_instance_type(pool) or "")
+    product = pool.accelerator.product or (known.accelerator if known else None)
+    memory = pool.accelerator.memory_gib
+    if product is None and memory is None:
+        raise RequestError(
+            f"cluster.nodePools.{name}.accelerator.product is missing, so nothing can be planned; "
+            "name the card, e.g. product: L4, or its memory, e.g. memoryGib: 22.0"
+        )
+    try:
+        card = device(accelerator(product) if product else None, memory)
+    except UnknownAcceleratorError as error:
+        reason = str(error).partition(", and --gpu")[0]
+        raise RequestError(
+            f"cluster.nodePools.{name}.accelerator.product: {reason}; of another card give memoryGib alone"
+        ) from None
+    return Offer(name=name, device=card, per_node=pool.accelerator.per_node, max_nodes=pool.max_nodes)
+
+
+def _instance_type(pool: NodePoolModel) -> str | None:
+    """The EC2 type of a pool's nodes by their well-known label, where the catalogue has it."""
+    name = pool.labels.get("node.kubernetes.io/instance-type", "")
+    return name if name in instance_types() else None
 
 
 def stack_file(stack: str) -> str:

@@ -86,6 +86,10 @@ class Taint(Model):
 class AcceleratorArgs(TypedDict):
     """The accelerators of one node."""
 
+    product: NotRequired[str]
+    """Name in the planner's catalogue, e.g. `L4`; derived from the pool's instance type where that is known."""
+    memory_gib: NotRequired[float]
+    """Memory of one accelerator in GiB as its driver reports it, for a product that the catalogue does not have."""
     resource: NotRequired[str]
     """Extended resource the device plugin offers; `nvidia.com/gpu` by default."""
     per_node: int
@@ -95,6 +99,8 @@ class AcceleratorArgs(TypedDict):
 class Accelerator(Model):
     """Validated `AcceleratorArgs`."""
 
+    product: str | None = Field(None, min_length=1, examples=["L4"])
+    memory_gib: float | None = Field(None, gt=0, le=4096, examples=[22.0])
     resource: ResourceName = "nvidia.com/gpu"
     per_node: int = Field(ge=1, le=64, examples=[1])
 

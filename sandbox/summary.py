@@ -17,7 +17,8 @@ _EVERY_NODE_HAS = ("ephemeral-storage", "pods")
 def summary(stack: str, resources: list[Mapping[str, Any]], outputs: Mapping[str, Any]) -> RenderableType:
     """The screen after `up`. `resources` as in the engine's export, `outputs` without secrets."""
     parts: list[RenderableType] = [Text(f"\nThe stack {stack} is up: {_counts(resources)}.\n", style="bold")]
-    parts += [_model(name, model) for name, model in (outputs.get("models") or {}).items()]
+    plans = outputs.get("plans") or {}
+    parts += [_model(name, model, plans.get(name) or {}) for name, model in (outputs.get("models") or {}).items()]
     parts.append(Text(f"\nLook around:  export KUBECONFIG=$(.venv/bin/python -m sandbox kubeconfig {stack})"))
     return Group(*parts)
 
@@ -27,12 +28,12 @@ def _counts(resources: list[Mapping[str, Any]]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing on the cluster"
 
 
-def _model(name: str, model: Mapping[str, Any]) -> Table:
+def _model(name: str, model: Mapping[str, Any], plan: Mapping[str, Any]) -> Table:
     table = Table(title=name, title_justify="left", box=None, pad_edge=False, show_header=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("answers at", str(model["url"]))
-    for key, value in (model.get("plan") or {}).items():
+    for key, value in plan.items():
         table.add_row(key, str(value))
     path, *flags = map(str, model.get("arguments") or [])
     table.add_row("command", f"vllm serve {path}")

@@ -31,6 +31,12 @@ def vllm_arguments(config: ServerConfig, version: str, drain_seconds: int) -> li
     }
     if config.max_num_seqs is not None:
         flags["--max-num-seqs"] = str(config.max_num_seqs)
+    if config.max_num_batched_tokens is not None:
+        flags["--max-num-batched-tokens"] = str(config.max_num_batched_tokens)
+    if config.kv_cache_dtype != "auto":
+        flags["--kv-cache-dtype"] = config.kv_cache_dtype
+    if config.enable_expert_parallel:
+        flags["--enable-expert-parallel"] = None
     check_flags(flags, version)
     words = [word for flag, value in flags.items() for word in ((flag,) if value is None else (flag, value))]
     return [config.model_path, *words]

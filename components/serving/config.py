@@ -1,6 +1,5 @@
 """Inputs of `ModelServer`, and what follows from them."""
 
-import math
 from typing import NotRequired, TypedDict
 
 import pulumi
@@ -8,6 +7,10 @@ from pydantic import Field, field_validator, model_validator
 
 from components.inputs import InputText, Model
 from components.types import DnsLabel, NodePool, NodePoolArgs
+from planner.cold_start import granted_seconds, host_memory_mib, shared_memory_mib
+
+NODE_AND_IMAGE_SECONDS = 1800
+"""For a fresh node and an image of more than 10 GB on it, where nobody predicted how long they take."""
 
 
 class ModelServerArgs(TypedDict):
@@ -25,6 +28,10 @@ class ModelServerArgs(TypedDict):
     """Claim of the model cache; mounted read-only."""
     pool: NodePoolArgs
     """The pool the server runs on."""
+    startup_seconds: NotRequired[int | None]
+    """From the container's start until the engine must answer; by the size of the weights when left out."""
+    deadline_seconds: NotRequired[int | None]
+    """Until a rollout counts as failed; when left out, half an hour for node and image, then the start."""
     accelerators: NotRequired[int]
     """Accelerators of one replica, all on one node; tensor parallelism spans them. One by default."""
     replicas: NotRequired[int]
@@ -35,6 +42,12 @@ class ModelServerArgs(TypedDict):
     """Longest context in tokens, prompt and answer together."""
     max_num_seqs: NotRequired[int | None]
     """Requests in one batch; the engine's default for the accelerator when left out."""
+    max_num_batched_tokens: NotRequired[int | None]
+    """Tokens of one batch; the engine's default for the accelerator when left out."""
+    kv_cache_dtype: NotRequired[str]
+    """Number format of the KV cache; `auto` follows the checkpoint."""
+    enable_expert_parallel: NotRequired[bool]
+    """Divide experts as a whole among the accelerators, as some FP8 checkpoints need; off by default."""
     gpu_memory_utilization: NotRequired[float]
     """Share of an accelerator's memory the engine may use; 0.92 by default, as in vLLM 0.33."""
 
@@ -45,6 +58,8 @@ class ServerConfig(Model):
     model_name: DnsLabel = Field(examples=["qwen2-5-7b"])
     model_path: InputText
     weights_gib: float = Field(gt=0, examples=[5.2])
+    startup_seconds: int | None = Field(None, ge=1, examples=[360])
+    deadline_seconds: int | None = Field(None, ge=1, examples=[2160])
     namespace_name: InputText
     claim_name: InputText
     pool: NodePool
@@ -53,6 +68,9 @@ class ServerConfig(Model):
     spare_accelerators: int = Field(0, ge=0)
     max_model_len: int = Field(ge=1, examples=[8192])
     max_num_seqs: int | None = Field(None, ge=1, examples=[256])
+    max_num_batched_tokens: int | None = Field(None, ge=1, examples=[8192])
+    kv_cache_dtype: str = Field("auto", min_length=1, examples=["auto"])
+    enable_expert_parallel: bool = False
     gpu_memory_utilization: float = Field(0.92, gt=0, lt=1, examples=[0.92])
 
     @field_validator("model_name")
@@ -66,16 +84,21 @@ class ServerConfig(Model):
         check_accelerators(self.accelerators, self.pool)
         return self
 
-    def shared_memory_mib(self) -> int:
-        """MiB of /dev/shm for NCCL and the workers' queues: 2 GiB for one accelerator, as in vLLM's examples, else 8 GiB each.
+    def startup(self) -> int:
+        """Seconds from the container's start until the engine must answer."""
+        return self.startup_seconds or granted_seconds(self.weights_gib)
 
-        The 64 MiB of a container make tensor parallelism fail.
-        """
-        return 2048 if self.accelerators == 1 else 8192 * self.accelerators
+    def deadline(self) -> int:
+        """Seconds until a rollout counts as failed."""
+        return self.deadline_seconds or NODE_AND_IMAGE_SECONDS + self.startup()
+
+    def shared_memory_mib(self) -> int:
+        """MiB of /dev/shm."""
+        return shared_memory_mib(self.accelerators)
 
     def memory_mib(self) -> int:
-        """MiB of host memory: the weights once, as they pass through to the accelerator, 4 GiB for the engine, shared memory."""
-        return math.ceil(self.weights_gib * 1024) + 4096 + self.shared_memory_mib()
+        """MiB of host memory, shared memory included."""
+        return host_memory_mib(self.weights_gib, self.accelerators, self.shared_memory_mib())
 
 
 def check_model_name(name: str) -> None:

@@ -9,15 +9,9 @@ from components.base import selector
 from components.pods import ENGINE_HOME, ENGINE_SCRATCH, on_pool, resources, restricted_container, restricted_pod, scratch
 from components.serving.arguments import PORT
 from components.serving.config import ServerConfig
-from components.serving.lifecycle import (
-    GRACE_SECONDS,
-    PROPAGATION_SECONDS,
-    deadline_seconds,
-    probes,
-    rollout,
-    startup_seconds,
-)
+from components.serving.lifecycle import DRAIN, probes, rollout
 from components.storage.manifests import MODEL_ROOT
+from planner.cold_start import cpus
 
 _SCRATCH_MIB = 10240
 """Compiled kernels and graphs take a few GiB at most; the rest are logs."""
@@ -32,7 +26,7 @@ def environment(config: ServerConfig) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CACHE_ROOT": f"{ENGINE_HOME}/.cache/vllm",
-        "VLLM_ENGINE_READY_TIMEOUT_S": str(startup_seconds(config.weights_gib)),
+        "VLLM_ENGINE_READY_TIMEOUT_S": str(max(config.startup(), 600)),
         # One request must not fan out without bound (CVE-2026-34756), nor follow a redirect inside the cluster.
         "VLLM_MAX_N_SEQUENCES": "64",
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
@@ -58,7 +52,7 @@ def deployment(
     match = selector(dict(common))
     return {
         "replicas": config.replicas,
-        "progressDeadlineSeconds": deadline_seconds(config.weights_gib),
+        "progressDeadlineSeconds": config.deadline(),
         "strategy": rollout(config.accelerators, config.spare_accelerators),
         "selector": {"matchLabels": match},
         "template": {
@@ -66,7 +60,7 @@ def deployment(
             "spec": {
                 "serviceAccountName": service_account,
                 **on_pool(config.pool),
-                "terminationGracePeriodSeconds": GRACE_SECONDS,
+                "terminationGracePeriodSeconds": DRAIN.grace,
                 "securityContext": restricted_pod(),
                 "containers": [
                     {
@@ -77,11 +71,11 @@ def deployment(
                         # Else the engine guesses the address it listens on for its own processes.
                         "env": [{"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
                         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-                        **probes(config.weights_gib),
-                        "lifecycle": {"preStop": {"sleep": {"seconds": PROPAGATION_SECONDS}}},
+                        **probes(config.startup()),
+                        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN.pre_stop}}},
                         "securityContext": restricted_container(),
                         "resources": resources(
-                            "2",
+                            str(cpus(config.accelerators)),
                             config.memory_mib(),
                             _SCRATCH_MIB,
                             {config.pool.accelerator.resource: config.accelerators},

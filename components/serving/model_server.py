@@ -1,7 +1,5 @@
 """A vLLM server for one model."""
 
-from typing import Any
-
 import pulumi
 import pulumi_kubernetes as kubernetes
 
@@ -10,7 +8,7 @@ from components.inputs import validate
 from components.security.account import service_account
 from components.serving.arguments import PORT, vllm_arguments
 from components.serving.config import ModelServerArgs, ServerConfig
-from components.serving.lifecycle import DRAIN_SECONDS, deadline_seconds, plan
+from components.serving.lifecycle import DRAIN
 from components.serving.manifests import deployment, environment, service
 from components.versions import VLLM, VLLM_IMAGE
 
@@ -22,14 +20,12 @@ class ModelServer(PlatformComponent):
     """Base address of the API inside the cluster."""
     arguments: pulumi.Output[list[str]]
     """The engine's command line."""
-    plan: dict[str, Any]
-    """What follows from the inputs: accelerators, memory, and how long starts and stops may take."""
 
     def __init__(self, name: str, args: ModelServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         config = validate(ServerConfig, args, f"ModelServer {name}")
         common = labels("vllm", config.model_name, "model-server", VLLM)
-        arguments = vllm_arguments(config, VLLM, DRAIN_SECONDS)
+        arguments = vllm_arguments(config, VLLM, DRAIN.shutdown_timeout)
         account = service_account(self, config.namespace_name, common)
         # Autonamed and immutable: a changed environment is a new object, which the pods roll to.
         settings = kubernetes.core.v1.ConfigMap(
@@ -50,7 +46,7 @@ class ModelServer(PlatformComponent):
                 service_account=account,
                 common=common,
             ),
-            opts=self.child(timeout=deadline_seconds(config.weights_gib) + 60),
+            opts=self.child(timeout=config.deadline() + 60),
         )
         endpoint = kubernetes.core.v1.Service(
             self.child_name("service"),
@@ -64,5 +60,4 @@ class ModelServer(PlatformComponent):
             "http://{0}.{1}.svc:{2}/v1", endpoint.metadata["name"], endpoint.metadata["namespace"], PORT
         )
         self.arguments = pulumi.Output.all(*arguments)
-        self.plan = plan(config)
         self.finish()

@@ -8,17 +8,10 @@ from hypothesis import strategies as st
 
 from components.serving.arguments import check_flags, known_flags, vllm_arguments
 from components.serving.config import ServerConfig
-from components.serving.lifecycle import (
-    DRAIN_SECONDS,
-    GRACE_SECONDS,
-    PROPAGATION_SECONDS,
-    deadline_seconds,
-    probes,
-    rollout,
-    startup_seconds,
-)
+from components.serving.lifecycle import DRAIN, probes, rollout
 from components.serving.manifests import deployment, environment, service
 from components.versions import VLLM
+from planner.cold_start import check_drain
 from tests.contracts.examples import POOL
 
 
@@ -58,24 +51,34 @@ def test_tensor_parallelism_spans_the_accelerators_of_a_replica() -> None:
 
 
 @pytest.mark.parametrize(("weights_gib", "seconds"), [(5.2, 360), (13, 360), (130, 1260)])
-def test_the_start_budget_meets_the_values_of_practice(weights_gib: float, seconds: int) -> None:
-    assert startup_seconds(weights_gib) == seconds
+def test_without_a_plan_the_start_budget_is_the_one_of_practice(weights_gib: float, seconds: int) -> None:
+    assert _config(weights_gib=weights_gib).startup() == seconds
 
 
-@given(st.floats(0.1, 2000))
-def test_every_deadline_contains_the_one_before(weights_gib: float) -> None:
-    probe = probes(weights_gib)["startupProbe"]
-    assert startup_seconds(weights_gib) <= probe["failureThreshold"] * probe["periodSeconds"] <= deadline_seconds(weights_gib)
-
-
-@given(st.floats(0.1, 1000), st.floats(0.1, 1000))
-def test_a_larger_model_never_gets_less_time(one: float, other: float) -> None:
-    small, large = sorted((one, other))
-    assert startup_seconds(small) <= startup_seconds(large)
+@given(st.floats(0.1, 2000), st.none() | st.integers(1, 10_000))
+def test_every_deadline_contains_the_one_before(weights_gib: float, startup: int | None) -> None:
+    config = _config(weights_gib=weights_gib, startup_seconds=startup)
+    probe = probes(config.startup())["startupProbe"]
+    assert config.startup() <= probe["failureThreshold"] * probe["periodSeconds"] <= config.deadline()
+    assert int(environment(config)["VLLM_ENGINE_READY_TIMEOUT_S"]) >= config.startup()
 
 
 def test_a_stop_leaves_time_for_the_endpoints_and_the_drain_and_fits_a_spot_warning() -> None:
-    assert PROPAGATION_SECONDS + DRAIN_SECONDS < GRACE_SECONDS <= 120
+    spec = _pod()["template"]["spec"]
+    stop = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    drained = vllm_arguments(_config(), VLLM, DRAIN.shutdown_timeout)
+    drain = int(str(drained[drained.index("--shutdown-timeout") + 1]))
+    assert check_drain(stop, drain, DRAIN.teardown, spec["terminationGracePeriodSeconds"], spot=True) is None
+
+
+def test_what_the_plan_settled_reaches_the_command_line() -> None:
+    words = vllm_arguments(_config(max_num_batched_tokens=2048, kv_cache_dtype="fp8", enable_expert_parallel=True), VLLM, 60)
+    assert words[words.index("--max-num-batched-tokens") + 1] == "2048"
+    assert words[words.index("--kv-cache-dtype") + 1] == "fp8"
+    assert "--enable-expert-parallel" in words
+    assert not {"--kv-cache-dtype", "--enable-expert-parallel", "--max-num-batched-tokens"} & set(
+        vllm_arguments(_config(), VLLM, 60)
+    )
 
 
 @pytest.mark.parametrize(("spare", "kind"), [(0, "Recreate"), (1, "Recreate"), (2, "RollingUpdate"), (5, "RollingUpdate")])

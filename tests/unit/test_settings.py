@@ -26,7 +26,9 @@ def local(root: Path) -> dict[str, Any]:
 def _load(content: object, tmp_path: Path) -> settings.Settings:
     file = tmp_path / "Pulumi.local.yaml"
     file.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
-    return settings.from_file(file, WHERE)
+    loaded = settings.from_file(file, WHERE)
+    settings.plan(loaded, WHERE, tmp_path)
+    return loaded
 
 
 def _set(content: dict[str, Any], path: str, value: object) -> dict[str, Any]:
@@ -107,6 +109,36 @@ MISTAKES: list[tuple[str, object, str]] = [
     ),
     ("llm-platform:modles", {}, "modles is not a known setting; did you mean models?"),
     ("llm-platform:cluster", ..., "cluster is missing; add it"),
+    (
+        f"{MODEL}/source",
+        "acme/secret-7b",
+        "models.qwen2-5-7b: acme/secret-7b is not in the model catalogue; save its config.json in the project and name it, "
+        "e.g. configFile: stacks/models/secret-7b.json",
+    ),
+    (
+        f"{MODEL}/configFile",
+        "nowhere.json",
+        "models.qwen2-5-7b: nowhere.json: cannot be read (No such file or directory); "
+        "give the config.json of a Hugging Face repository",
+    ),
+    (
+        f"{MODEL}/maxModelLen",
+        65536,
+        "models.qwen2-5-7b: max_model_len 65536 exceeds the 32768 positions of the model; use 32768 or less",
+    ),
+    (
+        f"{POOL}/accelerator/product",
+        "L5",
+        "models.qwen2-5-7b: cluster.nodePools.l4.accelerator.product: 'L5' is not in the accelerator catalogue; the nearest are "
+        "L4, L40, L40S; of another card give memoryGib alone",
+    ),
+    (
+        "llm-platform:budget",
+        {"usdPerMonth": 500},
+        "budget.usdPerMonth: the stack costs 588 USD a month and the budget is 500, 88 too much; the dearest are qwen2-5-7b "
+        "(588: 1 replica on 1 x g6.xlarge); no cut in replicas of one of them is enough: use smaller or cheaper instances, "
+        "or raise the budget to 588",
+    ),
 ]
 
 
@@ -158,6 +190,30 @@ def test_every_fault_of_a_file_is_told_at_once(local: dict[str, Any], tmp_path: 
     assert all(line.startswith(f"{WHERE}: models.qwen2-5-7b.") for line in lines)
 
 
+def test_a_model_that_would_not_start_is_refused_with_the_numbers_and_three_changes_that_fit(
+    local: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as caught:
+        _load(_set(local, f"{MODEL}/source", "meta-llama/Llama-3.3-70B-Instruct"), tmp_path)
+    sentence = str(caught.value)
+    assert sentence.startswith(
+        f"{WHERE}: models.qwen2-5-7b: meta-llama/Llama-3.3-70B-Instruct does not fit on 1 x L4 with 22.0 GiB each: "
+        "no memory is left for the KV cache: 131.45 weights + "
+    )
+    assert sentence.partition("; what fits: ")[2].count(", or ") == 2
+
+
+def test_a_pool_without_a_card_cannot_be_planned(local: dict[str, Any], tmp_path: Path) -> None:
+    unknown = _set(local, f"{POOL}/labels", {"pool": "gpu"})
+    del unknown["config"]["llm-platform:cluster"]["nodePools"]["l4"]["accelerator"]["product"]
+    with pytest.raises(InputError, match=r"accelerator\.product is missing, so nothing can be planned; name the card"):
+        _load(unknown, tmp_path)
+    memory = _set(unknown, f"{POOL}/accelerator", {"perNode": 1, "memoryGib": 22.0})
+    _load(memory, tmp_path)
+    typed = _set(unknown, f"{POOL}/labels", {"node.kubernetes.io/instance-type": "g6.xlarge"})
+    _load(typed, tmp_path)
+
+
 def test_a_long_value_is_not_repeated_in_full(local: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         _load(_set(local, f"{MODEL}/revision", "x" * 5000), tmp_path)
@@ -199,7 +255,7 @@ def test_no_input_whatever_ends_in_anything_but_a_sentence(raw: dict[str, object
         assert len(line) < 700
 
 
-@given(st.sampled_from(["accelerators", "replicas", "maxModelLen", "weightsGib", "cache", "nodePool", "source"]), JSON)
+@given(st.sampled_from(["accelerators", "replicas", "maxModelLen", "configFile", "cache", "nodePool", "source"]), JSON)
 def test_any_value_of_any_setting_is_used_or_refused_by_name(key: str, value: object) -> None:
     content = yaml.safe_load((Path(settings.__file__).parent / WHERE).read_text())["config"]
     raw = {k.removeprefix("llm-platform:"): v for k, v in content.items() if k.startswith("llm-platform:")}
