@@ -229,9 +229,8 @@ def _planned_model(model: ModelSettings, root: Path) -> PlannedModel:
         return model_of({"model": model.source})[0]
     except RequestError as error:
         reason = str(error).partition("; --config")[0]
-        raise RequestError(
-            f"{reason}; save its config.json in the project and name it, e.g. configFile: stacks/models/{model.source.rpartition('/')[2]}.json"
-        ) from None
+        example = f"configFile: stacks/models/{model.source.rpartition('/')[2]}.json"
+        raise RequestError(f"{reason}; save its config.json in the project and name it, e.g. {example}") from None
 
 
 def _offer(name: str, pool: NodePoolModel) -> Offer:
@@ -252,7 +251,8 @@ def _offer(name: str, pool: NodePoolModel) -> Offer:
         raise RequestError(
             f"cluster.nodePools.{name}.accelerator.product: {reason}; of another card give memoryGib alone"
         ) from None
-    return Offer(name=name, device=card, per_node=pool.accelerator.per_node, max_nodes=pool.max_nodes)
+    # One server is on one node so far.
+    return Offer(name=name, device=card, per_node=pool.accelerator.per_node, several_nodes=False, max_nodes=pool.max_nodes)
 
 
 def _instance_type(pool: NodePoolModel) -> str | None:

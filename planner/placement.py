@@ -44,7 +44,13 @@ def place(model: Model, offer: Offer, options: Options, *, replicas: int = 1, ac
     Raises RefusedError when the engine would not start, with up to three changes that would make it.
     """
     card = offer.device
-    wanted = options.tensor_parallel_size if accelerators is None else accelerators
+    others = options.pipeline_parallel_size * options.data_parallel_size
+    if accelerators is not None and accelerators % others:
+        raise RefusedError(
+            f"{accelerators} accelerators cannot be divided among {options.pipeline_parallel_size} pipeline stages x "
+            f"{options.data_parallel_size} data-parallel ranks; use a multiple of {others}"
+        )
+    wanted = options.tensor_parallel_size if accelerators is None else accelerators // others
     findings = check_formats(model, card, options)
     for problem in (check_context(model, options), *findings.refusals):
         if problem:
@@ -66,5 +72,5 @@ def place(model: Model, offer: Offer, options: Options, *, replicas: int = 1, ac
     cards = f"{sizes[-1]} x {card.name}" if sizes else card.name
     raise RefusedError(
         f"{model.name or model.architecture.name} does not fit on {cards} with {card.memory_gib:.1f} GiB each: {reason}",
-        suggestions(model, card, options, offer.per_node),
+        suggestions(model, card, options, offer.per_node, several_nodes=offer.several_nodes),
     )

@@ -29,11 +29,13 @@ class Suggestion:
     fit: Fit
 
 
-def suggestions(model: Model, card: Device, options: Options, per_node: int) -> tuple[Suggestion, ...]:
+def suggestions(
+    model: Model, card: Device, options: Options, per_node: int, *, several_nodes: bool = True
+) -> tuple[Suggestion, ...]:
     """Up to three changes of different kinds that fit, the smallest first; more of a kind only where kinds are lacking."""
     found: list[Suggestion] = []
     spare: list[Suggestion] = []
-    for kind, text, changed, other, candidate in _candidates(model, card, options, per_node):
+    for kind, text, changed, other, candidate in _candidates(model, card, options, per_node, several_nodes=several_nodes):
         if check_formats(changed, other, candidate).refusals:
             continue
         planned = fit(changed, other, candidate)
@@ -49,7 +51,7 @@ def suggestions(model: Model, card: Device, options: Options, per_node: int) -> 
 Candidate = tuple[str, str, Model, Device, Options]
 
 
-def _candidates(model: Model, card: Device, options: Options, per_node: int) -> Iterator[Candidate]:
+def _candidates(model: Model, card: Device, options: Options, per_node: int, *, several_nodes: bool) -> Iterator[Candidate]:
     planned = fit(model, card, options)
     shorter = planned.max_model_len_that_fits // _SHORTEST * _SHORTEST
     if _SHORTEST <= shorter < planned.max_model_len:
@@ -64,7 +66,7 @@ def _candidates(model: Model, card: Device, options: Options, per_node: int) -> 
         if lower > 0.3:
             yield "batch", f"a utilisation of {lower}", model, card, replace(options, gpu_memory_utilization=lower)
     yield from _precision(model, card, options, per_node)
-    yield from _more_accelerators(model, card, options, per_node)
+    yield from _more_accelerators(model, card, options, per_node, several_nodes=several_nodes)
     yield from _other_hardware(model, card, options)
 
 
@@ -82,17 +84,19 @@ def _precision(model: Model, card: Device, options: Options, per_node: int) -> I
                 yield "precision", f"{text} and tensor parallelism {widest}", changed, card, spread
 
 
-def _more_accelerators(model: Model, card: Device, options: Options, per_node: int) -> Iterator[Candidate]:
+def _more_accelerators(
+    model: Model, card: Device, options: Options, per_node: int, *, several_nodes: bool
+) -> Iterator[Candidate]:
     """More ranks on the same kind of card: first as many as a node has, then more nodes."""
     size = options.tensor_parallel_size
     for more in (2, 4, 8, 16):
-        if size < more <= max(per_node, 1) and more in tensor_sizes(model, more):
+        if size < more <= per_node and more in tensor_sizes(model, more):
             yield "accelerators", f"tensor parallelism {more}", model, card, with_tensor_size(model, options, more)
-    for nodes in (2, 4, 8):
-        if nodes > options.pipeline_parallel_size and nodes <= len(model.layers):
-            wide = max(s for s in tensor_sizes(model, max(per_node, size)) if s >= 1)
+    for nodes in (2, 4, 8) if several_nodes else ():
+        if options.pipeline_parallel_size < nodes <= len(model.layers):
+            wide = max(tensor_sizes(model, max(per_node, size)))
             candidate = replace(with_tensor_size(model, options, wide), pipeline_parallel_size=nodes)
-            yield "accelerators", f"{nodes} pipeline stages of {wide} accelerators", model, card, candidate
+            yield "accelerators", f"{nodes} pipeline stages of {wide} x {card.name}", model, card, candidate
 
 
 def _other_hardware(model: Model, card: Device, options: Options) -> Iterator[Candidate]:
@@ -104,10 +108,10 @@ def _other_hardware(model: Model, card: Device, options: Options) -> Iterator[Ca
     size = options.tensor_parallel_size
     counts = [size, *(s for s in (2, 4, 8) if s > size and s in tensor_sizes(model, s))]
     for more, accelerator in sorted(product(counts, larger), key=lambda x: (x[0] * x[1].memory_gib, x[0], x[1].name)):
-        count = f"{more} x {accelerator.name}" if more > 1 else accelerator.name
+        one = f"{accelerator.name} ({accelerator.memory_gib:.0f} GiB)"
         yield (
             "hardware",
-            f"{count} ({accelerator.memory_gib:.0f} GiB each)",
+            one if more == 1 else f"{more} x {one}",
             model,
             device(accelerator),
             with_tensor_size(model, options, more),

@@ -37,6 +37,7 @@ _KNOWN = (
     | {"glm_moe_dsa", "glm4", "glm4_moe", "gpt_oss", "minimax_m2", "minimax_m3", "mimo", "mimo_v2_flash", "step3p7", "nemotron_h"}
     | {"nemotron-nas", "nemotron", "opt", "gpt2", "gpt_neox", "bloom", "mpt", "starcoder2", "cohere", "cohere2", "olmo2", "olmo3"}
     | {"exaone4", "internlm2", "smollm3", "stablelm", "seed_oss", "ernie4_5", "ernie4_5_moe", "hunyuan_v1_moe", "jamba"}
+    | {"mamba", "mamba2", "falcon_mamba"}
 )
 _PATTERN = {"M": "mamba", "*": "attention", "E": "moe", "-": "mlp"}
 
@@ -45,11 +46,11 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
     """The architecture that a `config.json` describes.
 
     A family the planner does not know is read as a decoder with full attention, which needs the most cache; a warning says so.
-    Raises ConfigError when the hidden size, the heads or the layers are missing.
+    Raises ConfigError when the hidden size or the layers are missing.
     """
     c = Config(config)
-    hidden = c.required("hidden_size", "n_embd", "d_model")
-    heads = c.required("num_attention_heads", "n_head", "n_heads", "num_heads")
+    hidden = c.hidden
+    heads = 1 if _is_mamba(c) else c.heads
     if c.model_type not in _KNOWN:
         c.assume(f"{c.model_type} is not a family the planner knows; it is planned as a decoder with full attention")
     layers = _layers(c)
@@ -95,7 +96,7 @@ def _layers(c: Config) -> tuple[Layer, ...]:
     blocks = c.get("block_configs")
     if isinstance(blocks, list) and blocks:
         return tuple(_searched_layer(c, block) for block in blocks[:_MOST_LAYERS])
-    count = c.required("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+    count = c.layer_count
     if count > _MOST_LAYERS:
         raise ConfigError(f"num_hidden_layers is {count}; no model has more than {_MOST_LAYERS}")
     known: dict[object, Layer] = {}
@@ -110,8 +111,8 @@ def _layers(c: Config) -> tuple[Layer, ...]:
 
 def _layer(c: Config, index: int, count: int, *, sparse: bool) -> Layer:
     mixer = _mixer(c, index, count)
-    network = feed_forward.sparse(c) if sparse else feed_forward.dense(c)
-    if sparse and c.flag("enable_moe_block"):
+    network = feed_forward.NONE if _is_mamba(c) else feed_forward.sparse(c) if sparse else feed_forward.dense(c)
+    if sparse and c.flag("enable_moe_block", c.model_type.startswith("gemma4")):
         beside = feed_forward.dense(c)
         # Experts beside a dense network are a module of their own there, not part of `mlp`.
         renamed = tuple(replace(weight, name=weight.name.removeprefix("mlp.")) for weight in network.weights)
@@ -120,7 +121,7 @@ def _layer(c: Config, index: int, count: int, *, sparse: bool) -> Layer:
 
 
 def _joined(c: Config, mixer: Mixer, network: FeedForward, norms: int) -> Layer:
-    hidden = c.required("hidden_size", "n_embd", "d_model")
+    hidden = c.hidden
     norm = Weight("norm", norms * hidden, 1, linear=False)
     return Layer(
         weights=(*mixer.weights, *network.weights, norm),
@@ -171,6 +172,8 @@ def _kind(c: Config, index: int, count: int) -> str:
     named = c.entry("layer_types", index)
     if named is None and c.number("full_attention_interval") and c.number("linear_num_value_heads"):
         named = "full_attention" if (index + 1) % c.required("full_attention_interval") == 0 else "linear_attention"
+    if _is_mamba(c):
+        return "mamba"
     if named is None and c.number("attn_layer_period") and c.model_type == "jamba":
         here = index % c.required("attn_layer_period") == (c.number("attn_layer_offset") or 0)
         named = "attention" if here else "mamba"
@@ -192,6 +195,11 @@ def _kind(c: Config, index: int, count: int) -> str:
     if named is None and c.number("attention_chunk_size") and c.model_type.startswith("llama4"):
         return "chunked" if (index + 1) % (c.number("no_rope_layer_interval") or 4) else "full"
     return "full"
+
+
+def _is_mamba(c: Config) -> bool:
+    """Whether the model has recurrent layers only, each without a feed-forward part."""
+    return bool(c.number("state_size")) and c.number("num_attention_heads") is None
 
 
 def _slides(c: Config, index: int, count: int) -> bool:
@@ -237,8 +245,8 @@ def _searched_layer(c: Config, block: object) -> Layer:
     """A layer of a model whose layers were searched one by one (Nemotron NAS): some have no attention, some a narrow network."""
     block = block if isinstance(block, Mapping) else {}
     attention, network = (part if isinstance(part := block.get(key), Mapping) else {} for key in ("attention", "ffn"))
-    hidden = c.required("hidden_size")
-    heads = c.required("num_attention_heads")
+    hidden = c.hidden
+    heads = c.heads
     mixer = Mixer((), None)
     group = attention.get("n_heads_in_group")
     if isinstance(group, int) and group > 0:
@@ -267,11 +275,14 @@ def _encoder(c: Config, hidden: int) -> tuple[Weight, ...]:
         if not isinstance(section, Mapping):
             continue
         inner = Config(section)
-        size, depth = inner.number("hidden_size", "embed_dim", "d_model"), inner.number("depth", "num_hidden_layers")
+        size, depth = (
+            inner.number("hidden_size", "embed_dim", "d_model", "vt_hidden_size"),
+            inner.number("depth", "num_hidden_layers", "vt_num_hidden_layers"),
+        )
         if not size or not depth:
             c.assume(f"the sizes of {name} are missing; the encoder's weights are not counted")
             continue
-        wide = inner.number("intermediate_size", "encoder_ffn_dim") or 4 * size
+        wide = inner.number("intermediate_size", "encoder_ffn_dim", "vt_intermediate_size") or 4 * size
         parts.append(Weight(f"{name.removesuffix('_config')}.attention", 4 * size, size, Shard.TENSOR, depth))
         parts.append(Weight(f"{name.removesuffix('_config')}.mlp", 2 * wide, size, Shard.TENSOR, depth))
         parts.append(Weight(f"{name.removesuffix('_config')}.projector", hidden, 4 * size))

@@ -55,9 +55,16 @@ def is_sparse(config: Config, index: int) -> bool:
 
 def dense(config: Config, intermediate: int | None = None) -> FeedForward:
     """A dense network with a gate (three matrices), or without (two) in families that have none."""
-    hidden = config.required("hidden_size", "n_embd", "d_model")
+    hidden = config.hidden
     size = intermediate or config.number(
-        "dense_intermediate_size", "intermediate_size_mlp", "intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size"
+        "dense_intermediate_size",
+        "intermediate_size_mlp",
+        "intermediate_size",
+        "ffn_dim",
+        "decoder_ffn_dim",
+        "d_ff",
+        "n_inner",
+        "ffn_hidden_size",
     )
     if size is None:
         size = 4 * hidden
@@ -76,7 +83,7 @@ def dense(config: Config, intermediate: int | None = None) -> FeedForward:
 
 def sparse(config: Config) -> FeedForward:
     """Routed experts with a router, and the expert all tokens share where there is one."""
-    hidden = config.required("hidden_size")
+    hidden = config.hidden
     count = experts(config)
     size = config.number("moe_intermediate_size", "expert_ffn_hidden_size", "moe_ffn_hidden_size") or config.required(
         "intermediate_size", "ffn_hidden_size"

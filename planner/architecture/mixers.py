@@ -25,8 +25,8 @@ class Mixer:
 
 def attention(config: Config, window: int | None, chunk: int | None = None, owns_cache: bool = True) -> Mixer:
     """Attention with a key and value head for each head (MHA), for groups of them (GQA) or one for all (MQA)."""
-    hidden = config.required("hidden_size", "n_embd", "d_model")
-    heads = config.required("num_attention_heads", "n_head", "n_heads", "num_heads")
+    hidden = config.hidden
+    heads = config.heads
     kv_heads = _kv_heads(config, heads)
     key_dim = head_dim(config, hidden, heads)
     value_dim = config.number("v_head_dim") or key_dim
@@ -67,8 +67,8 @@ def attention(config: Config, window: int | None, chunk: int | None = None, owns
 
 def latent_attention(config: Config, index: int) -> Mixer:
     """Multi-head latent attention (DeepSeek V2 and after): one compressed vector a token, not divided among ranks."""
-    hidden = config.required("hidden_size")
-    heads = config.required("num_attention_heads")
+    hidden = config.hidden
+    heads = config.heads
     latent = config.required("kv_lora_rank")
     rope = config.number("qk_rope_head_dim") or 64
     nope = config.number("qk_nope_head_dim") or 128
@@ -101,8 +101,8 @@ def latent_attention(config: Config, index: int) -> Mixer:
 
 def compressed_attention(config: Config, index: int) -> Mixer:
     """Attention of DeepSeek V4: one shared key-value head, compressed over tokens by the layer's ratio, and a raw window."""
-    hidden = config.required("hidden_size")
-    heads = config.required("num_attention_heads")
+    hidden = config.hidden
+    heads = config.heads
     dim = config.required("head_dim")
     query_rank = config.required("q_lora_rank")
     groups = config.number("o_groups") or 1
@@ -137,7 +137,7 @@ def compressed_attention(config: Config, index: int) -> Mixer:
 
 def delta_net(config: Config) -> Mixer:
     """Gated delta net (Qwen3-Next, Qwen3.5): a matrix of fixed size per value head in place of keys and values."""
-    hidden = config.required("hidden_size")
+    hidden = config.hidden
     key_heads = config.required("linear_num_key_heads")
     value_heads = config.required("linear_num_value_heads")
     key_dim = config.required("linear_key_head_dim")
@@ -159,7 +159,7 @@ def delta_net(config: Config) -> Mixer:
 def delta_attention(config: Config) -> Mixer:
     """Kimi delta attention (Kimi Linear, Kimi K3)."""
     section = config.section("linear_attn_config")
-    hidden = config.required("hidden_size")
+    hidden = config.hidden
     heads = _section_number(section, "num_heads", 32)
     dim = _section_number(section, "head_dim", 128)
     kernel = _section_number(section, "short_conv_kernel_size", 4)
@@ -183,7 +183,7 @@ def delta_attention(config: Config) -> Mixer:
 
 def mamba(config: Config) -> Mixer:
     """A Mamba-2 layer, or Mamba-1 where the configuration has no heads for it."""
-    hidden = config.required("hidden_size", "d_model")
+    hidden = config.hidden
     heads = config.number("mamba_num_heads", "mamba_n_heads")
     state = config.number("ssm_state_size", "mamba_d_state", "state_size") or 16
     kernel = config.number("conv_kernel", "mamba_d_conv", "mamba_conv_kernel") or 4

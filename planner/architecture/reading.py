@@ -57,6 +57,25 @@ class Config:
             raise ConfigError(f"{names} is missing or not a positive whole number; give the config.json as its repository has it")
         return value
 
+    @property
+    def hidden(self) -> int:
+        """Numbers a token has between layers. Raises ConfigError where it is missing."""
+        return self.required("hidden_size", "n_embd", "d_model")
+
+    @property
+    def heads(self) -> int:
+        """Attention heads; heads of 128 numbers are assumed where the configuration has none."""
+        known = self.number("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads")
+        if known is None:
+            known = max(self.hidden // 128, 1)
+            self.assume(f"num_attention_heads is missing; {known} are assumed, of 128 numbers each")
+        return known
+
+    @property
+    def layer_count(self) -> int:
+        """Layers of the decoder. Raises ConfigError where they are missing."""
+        return self.required("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
+
     def fraction(self, key: str, default: float) -> float:
         """A number between 0 and 1 under `key`, also when it stands in `rope_parameters`."""
         rope = self.get("rope_parameters", "rope_scaling")

@@ -337,8 +337,10 @@ def test_an_unknown_family_is_planned_as_a_decoder_with_a_warning() -> None:
     [
         ({"hidden_size": None}, "hidden_size or n_embd or d_model is missing or not a positive whole number"),
         ({"hidden_size": "4096"}, "hidden_size or n_embd or d_model is missing or not a positive whole number"),
-        ({"num_attention_heads": -4}, "num_attention_heads or n_head or n_heads or num_heads is missing or not a positive"),
-        ({"num_hidden_layers": 0}, "num_hidden_layers or n_layer or n_layers or num_layers is missing or not a positive"),
+        (
+            {"num_hidden_layers": 0},
+            "num_hidden_layers or n_layer or n_layers or num_layers or decoder_layers is missing or not a",
+        ),
         ({"num_hidden_layers": 5000}, "num_hidden_layers is 5000; no model has more than 1024"),
     ],
 )
