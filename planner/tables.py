@@ -74,7 +74,7 @@ def plans_table(plans: Sequence[Plan]) -> Table:
             str(plan.replicas),
             str(plan.nodes),
             f"{plan.fit.kv_cache_tokens:,}",
-            f"{plan.fit.max_concurrency * plan.replicas:,.1f}",
+            f"{min(plan.fit.max_concurrency, plan.fit.max_num_seqs) * plan.replicas:,.1f}",
             "?" if plan.usd_per_hour is None else f"{plan.usd_per_hour:,.2f}",
             bar(plan.fit.terms, 30),
         )
