@@ -22,6 +22,7 @@ pytestmark = pytest.mark.rehearsal
 
 Declare = Callable[[pulumi.ProviderResource], Any]
 SLOW = pulumi.CustomTimeouts(create="4s", update="4s", delete="3s")
+COLLECTED_LATE = pulumi.CustomTimeouts(create="4s", update="4s", delete="90s")
 
 
 class Place:
@@ -273,7 +274,8 @@ def test_a_definition_and_its_objects_in_one_program(place: Place) -> None:
                 kind="Toy",
                 metadata={"namespace": place.name, "annotations": annotations},
                 spec={"size": size, "port": "http", "kind": kind},
-                opts=options(provider, depends_on=[definition(provider)], custom_timeouts=SLOW),
+                # The garbage collector learns of a new kind only at its next look at the API, up to half a minute later.
+                opts=options(provider, depends_on=[definition(provider)], custom_timeouts=COLLECTED_LATE),
             )
 
         return run

@@ -40,7 +40,7 @@ def test_up_brings_the_model_up_and_says_where_it_answers(project: RehearsedProj
     output = project.succeed("up")
     assert "19 created" in output
     assert f"http://{MODEL}.models.svc:8000/v1" in output
-    assert "startupSeconds" in output
+    assert "requests of 8,192 tokens at once" in output
     assert "vllm serve /models/Qwen--Qwen2.5-7B-Instruct-AWQ/" in output
 
 
