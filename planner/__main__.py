@@ -1,5 +1,6 @@
 """`python -m planner`: does a model fit, where would it run best, why, and what the catalogues hold."""
 
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -23,8 +24,8 @@ from planner.request import RequestError, answer, answer_line, config_of, model_
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 _UNKNOWN = (hardware.UnknownAcceleratorError, hardware.UnknownInstanceTypeError, models.UnknownModelError)
-_out = Console()
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
+_out = Console(markup=False)
+_err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 ModelOption = Annotated[str | None, typer.Option("--model", metavar="ID", help="Model of the catalogue, e.g. Qwen/Qwen3-8B.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A Hugging Face config.json as it is.")]
@@ -98,9 +99,11 @@ def plan(
     config: ConfigOption = None,
     model: ModelOption = None,
     context: Annotated[
-        int | None, typer.Option("--context", metavar="N", help="Longest context; the profile's by default.")
+        int | None, typer.Option("--context", metavar="N", help="Longest context; the profile's by default.", min=1, max=2**31)
     ] = None,
-    concurrency: Annotated[int, typer.Option("--concurrency", metavar="N", help="Requests of that context at once.", min=1)] = 1,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", metavar="N", help="Requests of that context at once.", min=1, max=2**31)
+    ] = 1,
     profile: Annotated[str, typer.Option("--profile", help=f"One of {', '.join(profiles())}.")] = "balanced",
     region: Annotated[str, typer.Option("--region", help="Region whose on-demand prices count.")] = "us-east-1",
     price: Annotated[
@@ -183,11 +186,13 @@ def _rejected_json(found: Rejected) -> dict[str, str]:
 
 def _answer_lines() -> None:
     told: set[str] = set()
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
     for line in filter(str.strip, sys.stdin):
         print(json.dumps(answer_line(line)), flush=True)  # noqa: T201
         try:
             question = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue
         for sentence in unknown_keys(question if isinstance(question, dict) else {}):
             if sentence not in told:

@@ -181,7 +181,8 @@ def _across_nodes(
 
 
 def _plan(workload: Workload, offer: Offer, options: Options, planned: Fit, warnings: tuple[str, ...]) -> Plan | None:
-    at_once = min(planned.max_concurrency, planned.max_num_seqs)
+    # A model without any cache has no concurrency of its own.
+    at_once = min(planned.max_concurrency or inf, planned.max_num_seqs)
     replicas = max(ceil(workload.concurrency / at_once), 1)
     nodes_per_server = max(options.accelerators // offer.per_node, 1)
     servers_per_node = max(offer.per_node // options.accelerators, 1)

@@ -51,6 +51,8 @@ ANSWER = (
 _LARGEST = 2**31
 _NODE = 8
 """Accelerators a node may have at most where nobody says."""
+_MOST_RANKS = 64
+"""Tensor-parallel sizes that are tried when the one asked for does not work."""
 
 
 class RequestError(ValueError):
@@ -99,7 +101,7 @@ def answer(question: Mapping[str, Any]) -> Answer:
     impossible = fault(model, options)
     if impossible is not None:
         # The numbers of the nearest size that works say more than none.
-        valid = tensor_sizes(model, options.tensor_parallel_size) or (1,)
+        valid = tensor_sizes(model, min(options.tensor_parallel_size, _MOST_RANKS)) or (1,)
         stages = min(options.pipeline_parallel_size, len(model.layers))
         planned = fit(model, card, with_tensor_size(model, replace(options, pipeline_parallel_size=stages), valid[-1]))
     else:
@@ -117,14 +119,21 @@ def answer(question: Mapping[str, Any]) -> Answer:
 def answer_line(line: str) -> dict[str, Any]:
     """The answer to one line of `--batch`; a line that cannot be answered says why and fits nothing."""
     try:
-        question = json.loads(line)
-        if not isinstance(question, Mapping):
-            raise RequestError('a line must be a JSON object such as {"model": "Qwen/Qwen3-8B", "gpu": "L4"}')
-        return answer(question).json()
+        return answer(_question(line)).json()
     except RequestError as error:
         return dict.fromkeys(ANSWER) | {"fits": False, "reason": str(error)}
+
+
+def _question(line: str) -> Mapping[str, Any]:
+    try:
+        question = json.loads(line)
     except json.JSONDecodeError as error:
-        return dict.fromkeys(ANSWER) | {"fits": False, "reason": f"the line is not JSON: {error.msg} at column {error.colno}"}
+        raise RequestError(f"the line is not JSON: {error.msg} at column {error.colno}") from None
+    except (ValueError, RecursionError):
+        raise RequestError("the line has a number too long or brackets too deep to be read; use numbers of few digits") from None
+    if not isinstance(question, Mapping):
+        raise RequestError('a line must be a JSON object such as {"model": "Qwen/Qwen3-8B", "gpu": "L4"}')
+    return question
 
 
 def unknown_keys(question: Mapping[str, Any]) -> list[str]:
@@ -146,7 +155,7 @@ def config_of(path: Path, shown: str | None = None) -> Mapping[str, Any]:
         raise RequestError(
             f"{name}: cannot be read ({error.strerror}); give the config.json of a Hugging Face repository"
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         raise RequestError(f"{name}: is not JSON; give the config.json of a Hugging Face repository") from None
     if not isinstance(config, Mapping):
         raise RequestError(f"{name}: is not a mapping; give the config.json of a Hugging Face repository")
@@ -221,10 +230,14 @@ def _number(question: Mapping[str, Any], key: str, most: float) -> float | None:
     value = question.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise RequestError(f"{key}: {value!r} is not a number")
+    if isinstance(value, float) and not math.isfinite(value):
         raise RequestError(f"{key}: {value!r} is not a number")
     if not 0 < value <= most:
-        raise RequestError(f"{key}: {value:g} is not possible; use a number above 0 and up to {most:g}")
+        # A whole number may be too large to be shown, or to be a float at all.
+        shown = f"{value:g}" if abs(value) < _LARGEST else "a number that large"
+        raise RequestError(f"{key}: {shown} is not possible; use a number above 0 and up to {most:g}")
     return value
 
 
