@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import isfinite, nan
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -152,9 +153,13 @@ def _prices(entries: Sequence[str]) -> dict[str, float]:
     for entry in entries:
         name, _, amount = entry.partition("=")
         try:
-            prices[hardware.instance_type(name).name] = float(amount)
+            usd = float(amount)
         except ValueError:
-            raise RequestError(f"--price {entry}: {amount!r} is not an amount; use e.g. g6.xlarge=0.80") from None
+            usd = nan
+        if isfinite(usd) and usd >= 0:
+            prices[hardware.instance_type(name).name] = usd
+        else:
+            raise RequestError(f"--price {entry}: {amount!r} is not an amount; use e.g. g6.xlarge=0.80")
     return prices
 
 

@@ -149,7 +149,8 @@ def _servers(model: Model, options: Options, offer: Offer) -> tuple[list[tuple[O
     sizes = [size for size in range(1, offer.per_node + 1) if offer.per_node % size == 0 and tensor_fault(model, size) is None]
     servers = []
     last: Fit | None = None
-    least = model.total_bytes() / GIB / (card.memory_gib * (options.gpu_memory_utilization or 1.0))
+    stored = model.rank_bytes(range(len(model.layers)), 1, 1, encoder=not options.language_model_only)
+    least = stored / GIB / (card.memory_gib * (options.gpu_memory_utilization or 1.0))
     for size in sizes:
         if size < least and size != sizes[-1]:
             continue

@@ -8,6 +8,7 @@ Source: vLLM 0.33: `get_min_capability` of each method in `model_executor/layers
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from planner.engine import NEWEST, release
 from planner.model import Model
 from planner.options import Device, Options
 
@@ -63,7 +64,8 @@ def _parts(model: Model, device: Device, options: Options, dtype: str) -> Iterat
     shown = f"{device.name} (compute capability {device.capability[0]}.{device.capability[1]})"
     yield _weights(model, options, device.capability, shown)
     yield _numbers(model, dtype, device.capability, shown)
-    yield _cache(options.kv_cache_dtype.lower(), device.capability, shown)
+    asked = options.kv_cache_dtype.lower()
+    yield _cache((model.quantization.kv_cache or "auto") if asked == "auto" else asked, device.capability, shown)
 
 
 def _other_vendor(model: Model, device: Device) -> Findings:
@@ -82,9 +84,11 @@ def _weights(model: Model, options: Options, capability: tuple[int, int], shown:
         image = f"vLLM {options.vllm_version}'s image"
         return Findings((f"{image} has no kernels for {shown}; use a GPU of 7.5 or later (T4 and newer)",))
     if method is not None and capability < _MINIMUM.get(method, (0, 0)):
-        return Findings((f"{shown} cannot run {method}; use a checkpoint in float16, awq or gptq, or a newer GPU",))
-    if method is not None and capability < _NATIVE.get(method, (0, 0)):
-        return Findings(warnings=(f"{shown} multiplies {method} weights in 16 bit: it saves memory, not time",))
+        runs = [other for other in ("awq", "gptq") if capability >= _MINIMUM[other]]
+        return Findings((f"{shown} cannot run {method}; use a checkpoint in {' or '.join(['float16', *runs])}, or a newer GPU",))
+    stored = model.quantization.number_format
+    if capability < _NATIVE.get(stored, (0, 0)):
+        return Findings(warnings=(f"{shown} multiplies {stored} weights in 16 bit: it saves memory, not time",))
     return Findings()
 
 
@@ -100,18 +104,19 @@ def _numbers(model: Model, dtype: str, capability: tuple[int, int], shown: str) 
 
 def _cache(cache: str, capability: tuple[int, int], shown: str) -> Findings:
     if cache.startswith("fp8") and capability < (8, 0):
-        return Findings((f"{shown} cannot keep its KV cache in {cache}; use --kv-cache-dtype auto",))
+        return Findings((f"{shown} cannot keep its KV cache in {cache}; use --kv-cache-dtype float16",))
     if cache.startswith("fp8") and capability < (8, 9):
         return Findings(
             warnings=(f"{shown} keeps an {cache} KV cache only with some attention backends; try it before you rely on it",)
         )
     if cache.startswith("nvfp4") and capability < (10, 0):
-        return Findings((f"{shown} cannot keep its KV cache in {cache}; use --kv-cache-dtype fp8 or auto",))
+        other = "fp8" if capability >= (8, 9) else "bfloat16"
+        return Findings((f"{shown} cannot keep its KV cache in {cache}; use --kv-cache-dtype {other}",))
     return Findings()
 
 
 def _newest(options: Options) -> bool:
-    return options.vllm_version.startswith("0.33")
+    return release(options.vllm_version) >= release(NEWEST)[:2]
 
 
 def driver_fault(cuda_major: int, driver_branch: int) -> str | None:
@@ -139,8 +144,9 @@ def check_lora(rank: int, count: int, options: Options) -> str | None:
     if options.max_lora_rank not in ranks:
         return f"max_lora_rank {options.max_lora_rank} is not one vLLM has; use one of {', '.join(map(str, ranks))}"
     if rank > options.max_lora_rank:
-        needed = next((size for size in ranks if size >= rank), ranks[-1])
-        return f"an adapter of rank {rank} exceeds max_lora_rank {options.max_lora_rank}; use {needed}"
+        needed = next((f"use {size}" for size in ranks if size >= rank), f"use adapters of rank {ranks[-1]} or less")
+        return f"an adapter of rank {rank} exceeds max_lora_rank {options.max_lora_rank}; {needed}"
     if count > options.max_loras:
-        return f"{count} adapters need as many slots and max_loras is {options.max_loras}; use {count} or fewer adapters"
+        fewer = f"{options.max_loras} or fewer adapters or " if options.max_loras else ""
+        return f"{count} adapters need as many slots and max_loras is {options.max_loras}; use {fewer}max_loras {count}"
     return None

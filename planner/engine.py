@@ -67,7 +67,7 @@ class Engine:
 @cache
 def engine(version: str = NEWEST) -> Engine:
     """The accounting of `version`, such as 0.19.0, v0.8.5.post1 or 0.10.x; text without digits means the newest."""
-    wanted = _parts(version) or _parts(NEWEST)
+    wanted = release(version)
     facts: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for change in load_yaml(Path(__file__).parent / "catalog" / "vllm.yaml"):
@@ -77,6 +77,11 @@ def engine(version: str = NEWEST) -> Engine:
     del facts["since"]
     non_torch = NonTorch(**facts.pop("non_torch_gib"))
     return Engine(**(facts | {"version": version, "non_torch": non_torch, "sources": MappingProxyType(sources)}))
+
+
+def release(version: str) -> tuple[int, ...]:
+    """The numbers of a version; of the newest where it has none."""
+    return _parts(version) or _parts(NEWEST)
 
 
 def _parts(version: str) -> tuple[int, ...]:

@@ -14,6 +14,14 @@ BLOCK_TOKENS = 16
 """Tokens of a block, vLLM's default."""
 
 _BITS = {"float16": 16, "bfloat16": 16, "float32": 32, "nvfp4": 4.5, "nvfp4_4over6": 4.5, "fp8": 8, "int8": 8, "int4": 4}
+CACHE_DTYPES = (
+    *("auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla", "fp8_inc", "fp8_per_token_head"),
+    *("int8_per_token_head", "int4_per_token_head", "nvfp4", "nvfp4_4over6", "nvfp4_ds_mla", "ultraquant_4bit"),
+    *("turboquant_k8v4", "turboquant_4bit_nc", "turboquant_k3v4_nc", "turboquant_3bit_nc"),
+    *("octave_k3v4", "octave_k3v3", "octave_k3v3_compact"),
+)
+"""Values of `--kv-cache-dtype` (vLLM 0.33 `vllm/config/cache.py`)."""
+
 _SPARSE_FP8_BYTES = 656
 """A token of sparse MLA in 8 bit: 512 values, 16 bytes of scales, 64 rotary values in 16 bit (`fp8_ds_mla`)."""
 

@@ -84,6 +84,8 @@ class _Stage:
     capacity: Capacity
     longest: int
     request_gib: float
+    caches: bool
+    """Whether any of its layers has a cache."""
 
 
 def fit(model: Model, device: Device, options: Options) -> Fit:
@@ -116,9 +118,9 @@ def fit(model: Model, device: Device, options: Options) -> Fit:
         )
         capacity = division.capacity(terms.kv_cache_gib * GIB, length, tokens_from_concurrency=facts.tokens_from_concurrency)
         longest = division.longest(max(terms.kv_cache_gib, 0) * GIB, max(limit, length))
-        stages.append(_Stage(terms, capacity, longest, division.request_bytes(length) / GIB))
-    # Every stage gets as many blocks as the one with the fewest.
-    stages.sort(key=lambda stage: (stage.capacity.concurrency, stage.terms.kv_cache_gib))
+        stages.append(_Stage(terms, capacity, longest, division.request_bytes(length) / GIB, bool(caches)))
+    # Every stage gets as many blocks as the one with the fewest; a stage without any cache needs none.
+    stages.sort(key=lambda stage: (not stage.caches, stage.capacity.concurrency, stage.terms.kv_cache_gib))
     longest = min(stage.longest for stage in stages)
     reasons = [_reason(stage.terms, stage.request_gib, length, longest) for stage in stages]
     reason = next(filter(None, reasons), None)

@@ -10,9 +10,6 @@ from planner.architecture import AttentionCache, StateCache
 from planner.model import Model
 from planner.options import Options
 
-_BLOCK = 128
-"""Side of the blocks FP8 checkpoints scale, and the group of 4-bit ones: a rank must hold whole ones."""
-
 
 def tensor_sizes(model: Model, limit: int) -> tuple[int, ...]:
     """Tensor-parallel sizes up to `limit` that the model allows."""
@@ -29,9 +26,10 @@ def tensor_fault(model: Model, size: int) -> str | None:
 
 
 def expert_parallel_needed(model: Model, size: int) -> bool:
-    """Whether experts must be divided as a whole because their width, cut into `size`, breaks the blocks of an FP8 checkpoint."""
+    """Whether experts must be divided as a whole because `size` cuts their width inside the checkpoint's blocks or groups."""
     widths = {stored.layer.expert_width for stored in model.layers if stored.layer.expert_width}
-    return size > 1 and _in_blocks(model) and any(width % (size * _BLOCK) for width in widths)
+    block = model.quantization.block
+    return size > 1 and block is not None and any(width % (size * block) for width in widths)
 
 
 def with_tensor_size(model: Model, options: Options, size: int) -> Options:
@@ -58,7 +56,7 @@ def fault(model: Model, options: Options) -> str | None:
         width = max(stored.layer.expert_width for stored in model.layers)
         return (
             f"tensor parallelism {options.tensor_parallel_size} cuts experts of width {width} into parts that are no multiple of "
-            f"{_BLOCK}, the block of this FP8 checkpoint; enable expert parallelism or use a smaller size"
+            f"{model.quantization.block}, the block of this checkpoint; enable expert parallelism or use a smaller size"
         )
     return None
 
@@ -75,16 +73,13 @@ def _tensor_reason(model: Model, size: int) -> str | None:
             return f"neither divides the {cache.kv_heads} key-value heads nor is a multiple of them"
         if isinstance(cache, StateCache) and any(len(shape) == 3 and shape[0] % size for shape, _ in cache.tensors):
             return "does not divide the heads of the recurrent layers"
-    if _in_blocks(model) and size > 1:
+    block = model.quantization.block
+    if block is not None and size > 1:
         for stored in model.layers:
             for weight in stored.layer.weights:
-                if weight.name == "mlp.down_proj" and weight.columns % (size * _BLOCK):
-                    return f"cuts the width {weight.columns} into parts that are no multiple of {_BLOCK}, this checkpoint's block"
+                if weight.name == "mlp.down_proj" and weight.columns % (size * block):
+                    return f"cuts the width {weight.columns} into parts that are no multiple of {block}, this checkpoint's block"
     return None
-
-
-def _in_blocks(model: Model) -> bool:
-    return model.quantization.method in ("fp8", "awq", "gptq") and model.quantization.bits != 8
 
 
 def _listed(values: list[int]) -> str:

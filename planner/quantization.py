@@ -60,6 +60,7 @@ BITS = {
     "gguf": 4.85,
 }
 _EXPERTS_ONLY = {"mxfp4"}
+_BETWEEN_4_AND_8 = 6
 
 
 class UnknownQuantizationError(ValueError):
@@ -83,15 +84,22 @@ class Quantization:
     experts_only: bool = False
     kv_cache: str | None = None
     """Number format the checkpoint asks for its KV cache."""
+    block: int | None = None
+    """Numbers that share a scale along a weight's side, which a rank must hold whole; None where a scale is per tensor or row."""
+    floating: bool = False
+    """Whether stored numbers are floating-point ones."""
 
     @property
     def number_format(self) -> str:
-        """What the accelerator multiplies or decodes: fp8, mxfp4, nvfp4, int4, int8 or 16 bit."""
+        """What the accelerator multiplies or widens: fp8, mxfp4, mxfp8, nvfp4, int8, int4 or 16 bit."""
         if self.method is None:
             return "16 bit"
-        if self.method in ("fp8", "mxfp4", "nvfp4", "mxfp8"):
+        if self.method in ("fp8", "mxfp4", "mxfp8", "nvfp4"):
             return self.method
-        return "int4" if self.bits < 6 else "8 bit"
+        narrow = self.bits < _BETWEEN_4_AND_8
+        if self.floating:
+            return "nvfp4" if narrow else "fp8"
+        return "int4" if narrow else "int8"
 
     def weight_bits(self, weight: Weight, layer: int, plain_bits: int) -> float:
         """Bits of one number of `weight` in layer `layer`, where unquantized weights have `plain_bits`."""
@@ -122,6 +130,8 @@ def quantization(checkpoint: Mapping[str, Any], requested: str | None = None, ex
         return _requested(requested)
     method, bits = declared
     groups: list[tuple[ModulePatterns, float]] = []
+    block = _block(checkpoint)
+    floating = False
     skipped = tuple(
         name for key in ("ignore", "modules_to_not_convert", "exclude_modules") for name in _texts(checkpoint.get(key))
     )
@@ -134,6 +144,7 @@ def quantization(checkpoint: Mapping[str, Any], requested: str | None = None, ex
             targets = _texts(section.get("targets"))
             if not targets or "Linear" in targets:
                 bits = _group_bits(section)
+                block, floating = _block(section.get("weights")), _is_floating(section)
             else:
                 groups.append((ModulePatterns(targets), _group_bits(section)))
     if isinstance(mixed, Mapping):
@@ -146,6 +157,8 @@ def quantization(checkpoint: Mapping[str, Any], requested: str | None = None, ex
         expert_bits=BITS["mxfp4"] if expert_dtype == "fp4" else None,
         experts_only=method in _EXPERTS_ONLY,
         kv_cache=_kv_cache(checkpoint),
+        block=block if method not in ("mxfp4", "nvfp4") else None,
+        floating=floating,
     )
 
 
@@ -169,7 +182,11 @@ def _requested(method: str | None) -> Quantization:
     if not method or method.lower() in ("none", "null", "auto"):
         return NONE
     name = canonical(method)
-    return Quantization(name, BITS[name], experts_only=name in _EXPERTS_ONLY)
+    in_groups = name in ("awq", "gptq", "inc")
+    # Weights quantized while they load have one scale for a tensor or a row, unless blocks are asked for.
+    in_blocks = method.lower() == "fp8_per_block"
+    bits = 8.0 if name == "fp8" and not in_blocks else BITS[name]
+    return Quantization(name, bits, experts_only=name in _EXPERTS_ONLY, block=128 if in_groups or in_blocks else None)
 
 
 def _declared_method(checkpoint: Mapping[str, Any]) -> tuple[str, float] | None:
@@ -194,6 +211,25 @@ def _declared_method(checkpoint: Mapping[str, Any]) -> tuple[str, float] | None:
     if method == "fp8" and not checkpoint.get("weight_block_size"):
         return method, 8.0
     return method, BITS[method]
+
+
+def _block(section: object) -> int | None:
+    """Numbers that share a scale along a side: of a block of FP8, or of a group of 4-bit numbers."""
+    if not isinstance(section, Mapping):
+        return None
+    blocks = section.get("weight_block_size")
+    if isinstance(blocks, Sequence) and not isinstance(blocks, str) and blocks and isinstance(blocks[0], int):
+        return blocks[0] if blocks[0] > 0 else None
+    for key in ("group_size", "q_group_size"):
+        size = section.get(key)
+        if isinstance(size, int) and not isinstance(size, bool) and size > 0:
+            return size
+    return None
+
+
+def _is_floating(section: Mapping[str, Any]) -> bool:
+    weights = section.get("weights")
+    return isinstance(weights, Mapping) and weights.get("type") == "float"
 
 
 def _group_bits(section: Mapping[str, Any]) -> float:

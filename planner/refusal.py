@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
+from math import floor
 
 from planner.catalog.hardware import accelerators, instance_types
 from planner.compatibility import check_formats
 from planner.memory import Fit, fit
 from planner.model import Model, quantized
 from planner.options import Device, Options, device
-from planner.parallelism import tensor_sizes, with_tensor_size
+from planner.parallelism import fault, tensor_sizes, with_tensor_size
 
 _SUGGESTIONS = 3
 _SHORTEST = 1024
 """A context below this many tokens is not worth suggesting."""
+_FEW_SEQUENCES, _FEW_TOKENS = 64, 2048
+_LOWEST_UTILIZATION = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,7 @@ def suggestions(
     found: list[Suggestion] = []
     spare: list[Suggestion] = []
     for kind, text, changed, other, candidate in _candidates(model, card, options, per_node, several_nodes=several_nodes):
-        if check_formats(changed, other, candidate).refusals:
+        if fault(changed, candidate) or check_formats(changed, other, candidate).refusals:
             continue
         planned = fit(changed, other, candidate)
         if not planned.fits:
@@ -56,18 +59,22 @@ def _candidates(model: Model, card: Device, options: Options, per_node: int, *, 
     shorter = planned.max_model_len_that_fits // _SHORTEST * _SHORTEST
     if _SHORTEST <= shorter < planned.max_model_len:
         yield "context", f"a context of {shorter} tokens", model, card, replace(options, max_model_len=shorter)
-    if planned.max_num_seqs > 64 or planned.max_num_batched_tokens > 2048:
-        smaller = replace(options, max_num_seqs=min(planned.max_num_seqs, 64), max_num_batched_tokens=2048)
-        yield "batch", "batches of 64 sequences and 2048 tokens", model, card, smaller
+    if planned.max_num_seqs > _FEW_SEQUENCES or planned.max_num_batched_tokens > _FEW_TOKENS:
+        smaller = replace(options, max_num_seqs=min(planned.max_num_seqs, _FEW_SEQUENCES), max_num_batched_tokens=_FEW_TOKENS)
+        yield "batch", f"batches of {_FEW_SEQUENCES} sequences and {_FEW_TOKENS} tokens", model, card, smaller
+    suffix = ""
     if planned.terms.outside_gib < 0:
-        lower = round(
-            1 - (planned.terms.total_gib - planned.terms.budget_gib - planned.terms.outside_gib) / card.memory_gib - 0.005, 2
-        )
-        if lower > 0.3:
+        lower = floor((planned.terms.budget_gib + planned.terms.outside_gib) / card.memory_gib * 100) / 100
+        if lower > _LOWEST_UTILIZATION:
             yield "batch", f"a utilisation of {lower}", model, card, replace(options, gpu_memory_utilization=lower)
-    yield from _precision(model, card, options, per_node)
-    yield from _more_accelerators(model, card, options, per_node, several_nodes=several_nodes)
-    yield from _other_hardware(model, card, options)
+        # No change of another kind helps while the budget itself is more than the card can give.
+        options, suffix = replace(options, gpu_memory_utilization=None), " and the default utilisation"
+    for kind, text, changed, other, candidate in chain(
+        _precision(model, card, options, per_node),
+        _more_accelerators(model, card, options, per_node, several_nodes=several_nodes),
+        _other_hardware(model, card, options),
+    ):
+        yield kind, text + suffix, changed, other, candidate
 
 
 def _precision(model: Model, card: Device, options: Options, per_node: int) -> Iterator[Candidate]:
@@ -77,7 +84,7 @@ def _precision(model: Model, card: Device, options: Options, per_node: int) -> I
     if model.quantization.method is None:
         for text, method in (("weights in FP8", "fp8"), ("a 4-bit AWQ checkpoint of the model", "awq")):
             changed = quantized(model, method)
-            yield "precision", text, changed, card, options
+            yield "precision", text, changed, card, with_tensor_size(changed, options, options.tensor_parallel_size)
             widest = max(tensor_sizes(changed, max(per_node, options.tensor_parallel_size)))
             if widest > options.tensor_parallel_size:
                 spread = with_tensor_size(changed, options, widest)

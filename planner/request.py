@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,11 +14,12 @@ from planner.catalog.models import UnknownModelError
 from planner.catalog.models import model as catalog_model
 from planner.compatibility import check_context, check_formats
 from planner.engine import NEWEST
+from planner.kv_cache import CACHE_DTYPES
 from planner.memory import Fit, fit
 from planner.model import Model, load
 from planner.options import Device, Options, device
 from planner.parallelism import fault, tensor_sizes, with_tensor_size
-from planner.quantization import UnknownQuantizationError
+from planner.quantization import DTYPE_BITS, UnknownQuantizationError
 from planner.refusal import Suggestion, suggestions
 
 _COUNTS = (
@@ -176,6 +177,7 @@ def model_of(question: Mapping[str, Any]) -> tuple[Model, list[str]]:
         config = entry.config
         if entry.note:
             warnings.append(f"{entry.id}: {entry.note}")
+    _known(question, "dtype", DTYPE_BITS)
     try:
         return load(config, _text(question, "quantization"), _text(question, "dtype") or "auto", name or ""), warnings
     except (ConfigError, UnknownQuantizationError) as error:
@@ -200,6 +202,7 @@ def _device(question: Mapping[str, Any], warnings: list[str]) -> Device:
 def _options(question: Mapping[str, Any]) -> Options:
     counts = {name: value for name in _COUNTS if (value := _count(question, name)) is not None}
     share = _number(question, "gpu_memory_utilization", 1)
+    _known(question, "kv_cache_dtype", CACHE_DTYPES)
     return Options(
         **counts,  # type: ignore[arg-type]
         gpu_memory_utilization=share,
@@ -217,6 +220,12 @@ def _text(question: Mapping[str, Any], key: str) -> str | None:
     if not isinstance(value, str):
         raise RequestError(f"{key}: {value!r} is not text")
     return value
+
+
+def _known(question: Mapping[str, Any], key: str, names: Collection[str]) -> None:
+    value = _text(question, key)
+    if value is not None and value.lower() not in names:
+        raise RequestError(f"{key}: {value!r} is not a number format vLLM has; use one of {', '.join(names)}")
 
 
 def _count(question: Mapping[str, Any], key: str) -> int | None:

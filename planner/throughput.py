@@ -154,7 +154,7 @@ def _rates(model: Model, device: Device) -> _Rates | None:
     if card is None or not card.memory_bandwidth_gb_per_s or not card.bf16_tflops:
         return None
     # Only formats that are multiplied as they are stored run at the rate of 8 bit; others are widened first.
-    narrow = model.quantization.number_format in ("fp8", "8 bit", "mxfp8", "nvfp4")
+    narrow = model.quantization.number_format in ("fp8", "int8", "mxfp8", "nvfp4")
     tflops = max(card.fp8_tflops or 0.0, card.bf16_tflops) if narrow else card.bf16_tflops
     pcie = not device.nvlink
     link = card.interconnect_gb_per_s or (32.0 if pcie else 300.0)

@@ -94,6 +94,8 @@ class StateCache:
 
     tensors: tuple[tuple[tuple[int, ...], int], ...]
     """Shape and bytes per number of each part of the state, before it is divided by the ranks."""
+    heads: int
+    """Ranks must divide this."""
 
     def bytes(self, tensor: int) -> int:
         """Bytes one rank stores for a request."""

@@ -5,6 +5,7 @@ vLLM 0.33's layers (`vllm/model_executor/layers`).
 """
 
 from dataclasses import dataclass
+from math import gcd
 
 from planner.architecture.layers import AttentionCache, Cache, LatentCache, Shard, StateCache, Weight
 from planner.architecture.reading import Config
@@ -152,7 +153,10 @@ def delta_net(config: Config) -> Mixer:
         Weight("linear_attn.out_proj", hidden, values, Shard.TENSOR),
         Weight("linear_attn.conv1d", convolved, kernel, Shard.TENSOR, linear=False),
     )
-    state = StateCache((((kernel - 1, convolved), _HALF), ((value_heads, key_dim, value_dim), _state_bytes(config))))
+    state = StateCache(
+        (((kernel - 1, convolved), _HALF), ((value_heads, key_dim, value_dim), _state_bytes(config))),
+        heads=gcd(key_heads, value_heads),
+    )
     return Mixer(weights, state, 2 * (convolved + values))
 
 
@@ -177,7 +181,7 @@ def delta_attention(config: Config) -> Mixer:
         weights.append(Weight("self_attn.g_proj", inner, hidden, Shard.TENSOR))
     else:
         weights += [Weight("self_attn.g_a_proj", dim, hidden), Weight("self_attn.g_b_proj", inner, dim, Shard.TENSOR)]
-    state = StateCache((((kernel - 1, 3 * inner), _HALF), ((heads, dim, dim), _SINGLE)))
+    state = StateCache((((kernel - 1, 3 * inner), _HALF), ((heads, dim, dim), _SINGLE)), heads=heads)
     return Mixer(tuple(weights), state, 5 * inner)
 
 
@@ -197,7 +201,7 @@ def mamba(config: Config) -> Mixer:
             Weight("mixer.out_proj", hidden, inner, Shard.TENSOR),
             Weight("mixer.conv1d", inner, kernel + state, Shard.TENSOR, linear=False),
         )
-        cache = StateCache((((kernel - 1, inner), _HALF), ((inner, state), _state_bytes(config))))
+        cache = StateCache((((kernel - 1, inner), _HALF), ((inner, state), _state_bytes(config))), heads=inner)
         return Mixer(first_kind, cache, 4 * inner)
     dim = config.number("mamba_head_dim", "mamba_d_head") or max(inner // heads, 1)
     groups = config.number("n_groups", "mamba_n_groups") or 1
@@ -208,7 +212,7 @@ def mamba(config: Config) -> Mixer:
         Weight("mixer.out_proj", hidden, inner, Shard.TENSOR),
         Weight("mixer.conv1d", convolved, kernel + 1, Shard.TENSOR, linear=False),
     )
-    cache = StateCache((((kernel - 1, convolved), _HALF), ((heads, dim, state), _state_bytes(config))))
+    cache = StateCache((((kernel - 1, convolved), _HALF), ((heads, dim, state), _state_bytes(config))), heads=heads)
     return Mixer(weights, cache, 2 * (inner + convolved))
 
 

@@ -185,7 +185,6 @@ def test_offers_are_the_cards_asked_for_at_the_prices_of_the_region() -> None:
         offers(["L4", "no such card"])
 
 
-@pytest.mark.xfail(strict=True, reason="sizes are skipped by the weights with encoders, which text-only servers do not load")
 def test_no_size_that_fits_is_skipped() -> None:
     gemma = model("google/gemma-3-12b-it")
     options = Options(

@@ -17,7 +17,7 @@ MHA = AttentionCache(32, 128, 128)
 MQA = AttentionCache(1, 128, 128)
 MLA = LatentCache(512, 64)
 SPARSE = LatentCache(512, 64, index_dim=128)
-STATE = StateCache((((3, 96), 2), ((4, 8, 8), 4)))
+STATE = StateCache((((3, 96), 2), ((4, 8, 8), 4)), heads=4)
 """576 and 1024 bytes."""
 
 

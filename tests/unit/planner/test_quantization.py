@@ -89,7 +89,7 @@ def test_embedding_and_head_stay_in_16_bit_whatever_the_method() -> None:
     facts = plain.architecture
     outside = sum(weight.elements for weight in (*facts.embedding, *facts.head)) * 2
     tables = sum(positions * dim for positions, dim in facts.rotary) * 2
-    for method, width in (("fp8", BITS["fp8"]), ("awq", BITS["awq"]), ("nvfp4", NVFP4)):
+    for method, width in (("fp8", 8.0), ("fp8_per_block", BITS["fp8"]), ("awq", BITS["awq"]), ("nvfp4", NVFP4)):
         inside = sum(weight.elements * (width if weight.linear else 16) / 8 for layer in facts.layers for weight in layer.weights)
         assert quantized(plain, method).total_bytes() == pytest.approx(outside + tables + inside)
 

@@ -242,7 +242,6 @@ def test_no_text_on_a_line_crashes_the_planner(line: str) -> None:
     sound(line)
 
 
-@pytest.mark.xfail(strict=True, reason="a name that no engine has is taken for the model's own format")
 @pytest.mark.parametrize("option", ["kv_cache_dtype", "dtype"])
 def test_a_number_format_that_does_not_exist_is_refused(option: str) -> None:
     assert refusal(**{option: "banana"})
