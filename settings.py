@@ -20,6 +20,7 @@ from components.storage.model_cache import check_one_node
 from components.types import DnsLabel, HostPath, KubernetesVersion, NodePool, NodePoolModel, Repository, Revision
 from planner.capacity import Offer
 from planner.catalog.hardware import UnknownAcceleratorError, accelerator, instance_types
+from planner.host import Host
 from planner.model import Model as PlannedModel
 from planner.options import Options, device
 from planner.request import RequestError, config_of, model_of
@@ -251,8 +252,11 @@ def _offer(name: str, pool: NodePoolModel) -> Offer:
         raise RequestError(
             f"cluster.nodePools.{name}.accelerator.product: {reason}; of another card give memoryGib alone"
         ) from None
+    host = Host(cpus=known.vcpus, memory_mib=known.memory_mib) if known else None
     # One server is on one node so far.
-    return Offer(name=name, device=card, per_node=pool.accelerator.per_node, several_nodes=False, max_nodes=pool.max_nodes)
+    return Offer(
+        name=name, device=card, per_node=pool.accelerator.per_node, several_nodes=False, max_nodes=pool.max_nodes, host=host
+    )
 
 
 def _instance_type(pool: NodePoolModel) -> str | None:

@@ -7,6 +7,7 @@ from math import ceil, inf
 from planner.activation import GIB
 from planner.catalog import hardware
 from planner.compatibility import check_formats
+from planner.host import Host
 from planner.memory import Fit, fit
 from planner.model import Model
 from planner.options import Device, Options, device
@@ -45,6 +46,8 @@ class Offer:
     max_nodes: int | None = None
     usd_per_hour: float | None = None
     """Price of one node."""
+    host: Host | None = None
+    """A node's CPUs and memory; None where nobody says."""
 
 
 def offers(
@@ -69,6 +72,7 @@ def offers(
                     efa=instance.efa,
                     # Over PCIe a rank waits for its neighbours in the node already; more nodes would not be worth their price.
                     several_nodes=instance.efa and device(card).nvlink,
+                    host=Host(cpus=instance.vcpus, memory_mib=instance.memory_mib),
                     usd_per_hour=price if price is not None else listed.usd_per_hour if listed else None,
                 )
             )
@@ -121,6 +125,7 @@ def search(model: Model, workload: Workload, offers: Sequence[Offer]) -> Result:
     options = tuned(workload.options, workload.profile)
     tried: dict[tuple[object, ...], tuple[list[tuple[Options, Fit]], Rejected | None, tuple[str, ...]]] = {}
     plans, rejected = [], []
+    stored_gib = model.total_bytes() / GIB
     for offer in offers:
         if not offer.per_node:
             rejected.append(Rejected(offer=offer, reason=f"{offer.name} has a part of an accelerator only"))
@@ -129,14 +134,12 @@ def search(model: Model, workload: Workload, offers: Sequence[Offer]) -> Result:
         if key not in tried:
             tried[key] = _servers(model, options, offer)
         servers, rejection, warnings = tried[key]
-        made = [plan for plan in (_plan(workload, offer, *server, warnings) for server in servers) if plan]
+        made = [plan for server in servers if (plan := _plan(workload, offer, *server, warnings, stored_gib))]
         plans += made
         if rejection is not None:
             rejected.append(replace(rejection, offer=offer))
         elif not made:
-            rejected.append(
-                Rejected(offer=offer, reason=f"{offer.name}: {workload.concurrency} requests need more than its nodes")
-            )
+            rejected.append(Rejected(offer=offer, reason=_shortage(workload, offer, [one for one, _ in servers], stored_gib)))
     return Result(plans=tuple(sorted(plans, key=_rank)), rejected=tuple(rejected))
 
 
@@ -181,12 +184,20 @@ def _across_nodes(
     return [], last
 
 
-def _plan(workload: Workload, offer: Offer, options: Options, planned: Fit, warnings: tuple[str, ...]) -> Plan | None:
+def _plan(
+    workload: Workload, offer: Offer, options: Options, planned: Fit, warnings: tuple[str, ...], stored_gib: float
+) -> Plan | None:
+    """A plan with as many servers as the workload needs; None where the offer's nodes do not suffice."""
     # A model without any cache has no concurrency of its own.
     at_once = min(planned.max_concurrency or inf, planned.max_num_seqs)
     replicas = max(ceil(workload.concurrency / at_once), 1)
     nodes_per_server = max(options.accelerators // offer.per_node, 1)
     servers_per_node = max(offer.per_node // options.accelerators, 1)
+    if offer.host is not None:
+        held = offer.host.servers(stored_gib / nodes_per_server, options.accelerators // nodes_per_server)
+        servers_per_node = min(servers_per_node, held)
+    if not servers_per_node:
+        return None
     nodes = replicas * nodes_per_server if nodes_per_server > 1 else ceil(replicas / servers_per_node)
     if offer.max_nodes is not None and nodes > offer.max_nodes:
         return None
@@ -202,6 +213,14 @@ def _plan(workload: Workload, offer: Offer, options: Options, planned: Fit, warn
         usd_per_hour=None if offer.usd_per_hour is None else nodes * offer.usd_per_hour,
         warnings=warnings,
     )
+
+
+def _shortage(workload: Workload, offer: Offer, servers: Sequence[Options], stored_gib: float) -> str:
+    """Why no number of the offer's nodes serves the workload although a server fits on its accelerators."""
+    fewest = servers[0].accelerators
+    if offer.host is not None and fewest <= offer.per_node and not offer.host.servers(stored_gib, fewest):
+        return f"{offer.name}: {offer.host.shortage(stored_gib, fewest)}"
+    return f"{offer.name}: {workload.concurrency} requests need more than its nodes"
 
 
 def _rank(plan: Plan) -> tuple[float, int, int, int, str]:

@@ -1,4 +1,4 @@
-"""How long a server takes from nothing to its first answer, phase by phase, and every time-out that follows from it.
+"""How long a server takes from nothing to its first answer, phase by phase.
 
 A phase is a sum of published measurements (catalog/cold_start.yaml, each with its source or the word "assumed"); the model adds
 its bytes and its layers. Times are seconds, rates MB/s (10^6 bytes), sizes GiB unless a name says otherwise.
@@ -13,6 +13,7 @@ from typing import Any
 
 from planner.activation import GIB
 from planner.catalog.files import load_yaml
+from planner.derived import Derived
 from planner.model import Model
 from planner.options import Options
 
@@ -23,29 +24,13 @@ PROBE_PERIOD = 10
 SAFETY = 2
 """How much slower than predicted a start may be before it counts as failed."""
 
-SPOT_NOTICE = 120
-"""Seconds between the notice and the end of a spot instance: Amazon EC2 User Guide, "Spot Instance interruption notices"."""
 
 _DISK_RESERVE = 1.2
 """A download writes beside the files that are complete, and a new revision beside the old one's configuration."""
-_SHARD_GIB = 5
-"""Size of a file of a checkpoint at most, as huggingface_hub saves it by default; the eager strategy holds one for each
-worker."""
 
 
 class UnknownStorageError(LookupError):
     """The catalogue has no such backend, node kind or image; the message names those it has."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Derived:
-    """One derived number, for a table that a reviewer can argue with."""
-
-    name: str
-    value: float
-    unit: str
-    formula: str
-    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,23 +108,6 @@ class ColdStart:
     def total_s(self) -> float:
         """From the pod's creation to the first answer."""
         return self.node_s + self.image_s + self.container_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drain:
-    """How a server stops, in seconds: `grace >= pre_stop + shutdown_timeout + teardown`."""
-
-    pre_stop: int = 10
-    """Until endpoints and gateways have dropped the pod."""
-    shutdown_timeout: int = 60
-    """vLLM's `--shutdown-timeout`: for requests in flight after SIGTERM."""
-    teardown: int = 20
-    """For the engine to free the accelerators."""
-
-    @property
-    def grace(self) -> int:
-        """The shortest `terminationGracePeriodSeconds`."""
-        return self.pre_stop + self.shutdown_timeout + self.teardown
 
 
 @cache
@@ -301,139 +269,6 @@ def _compile(layers: int, options: Options, *, cached: bool) -> tuple[float, str
     return seconds, f"{facts['base']} s + {layers} layers x {facts['per_layer']} s", facts["source"]
 
 
-def granted_seconds(weights_gib: float) -> int:
-    """What practice grants a start by the size of the weights alone; see `startup_probe_seconds`."""
-    return max(360, round(360 + (weights_gib - 13) * (1260 - 360) / (130 - 13)))
-
-
-def startup_probe_seconds(cold: ColdStart, *, period: int = PROBE_PERIOD) -> int:
-    """Seconds from the container's start until the engine must answer, a multiple of `period`.
-
-    The larger of `SAFETY x (weights + load + compile + graphs + engine)` and what practice grants: 360 s for 7B and 1260 s for
-    70B parameters in 16 bit (13 and 130 GiB), from the manifests of the Kubernetes AI workload guide this platform follows, a
-    straight line between them and beyond, never below 360 s. The guide's rule of thumb after a failure (10 minutes for 13B, 25
-    for 70B) is for storage slower than assumed here: name the real storage, and the predicted part grows.
-    """
-    return _up(max(SAFETY * cold.container_s, granted_seconds(cold.weights_gib)), period)
-
-
-def progress_deadline_seconds(cold: ColdStart) -> int:
-    """`progressDeadlineSeconds` of the Deployment: `SAFETY x (node + image) + startup probe`, at least Kubernetes' own 600 s.
-
-    So a rollout is never called failed while its pod may still be starting.
-    """
-    return max(600, _up(SAFETY * (cold.node_s + cold.image_s) + startup_probe_seconds(cold), PROBE_PERIOD))
-
-
-def keda_cooldown_seconds(cold: ColdStart) -> int:
-    """`cooldownPeriod` of a ScaledObject: the whole cold start in full minutes, at least KEDA's own 300 s.
-
-    A server that is given up sooner than another can be had is missed before it is saved.
-    """
-    return max(300, _up(cold.total_s, 60))
-
-
-def karpenter_consolidate_after_seconds(cold: ColdStart) -> int:
-    """`consolidateAfter` of a NodePool: `SAFETY x` the whole cold start in full minutes, at least 600 s.
-
-    Else Karpenter takes nodes away while an image is pulled or a model loads (aws/karpenter-provider-aws#7414); 300 s, a common
-    default, is less than such a start.
-    """
-    return max(600, _up(SAFETY * cold.total_s, 60))
-
-
-def engine_ready_timeout_seconds(cold: ColdStart) -> int:
-    """`VLLM_ENGINE_READY_TIMEOUT_S`: vLLM's 600 s, or `SAFETY x` the start of the container in full minutes where that is more.
-
-    vLLM 0.33 gives up after it, whatever the startup probe allows (vllm-project/vllm#35616).
-    """
-    return max(600, _up(SAFETY * cold.container_s, 60))
-
-
-def timeouts(cold: ColdStart) -> tuple[Derived, ...]:
-    """All time-outs that follow from a start, for a table."""
-    guide = "Kubernetes AI workload guide (360 s for 7B, 1260 s for 70B) and the predicted phases"
-    rows = (
-        ("startup probe", startup_probe_seconds(cold), f"max({SAFETY} x {cold.container_s:.0f} s, granted by size)", guide),
-        (
-            "progress deadline",
-            progress_deadline_seconds(cold),
-            f"{SAFETY} x (node + image) + startup probe",
-            "Kubernetes documentation, Deployments: 600 s by default",
-        ),
-        (
-            "KEDA cool-down",
-            keda_cooldown_seconds(cold),
-            f"{cold.total_s:.0f} s",
-            "KEDA documentation, ScaledObject: 300 s by default",
-        ),
-        (
-            "Karpenter consolidateAfter",
-            karpenter_consolidate_after_seconds(cold),
-            f"{SAFETY} x {cold.total_s:.0f} s",
-            "aws/karpenter-provider-aws#7414",
-        ),
-        (
-            "VLLM_ENGINE_READY_TIMEOUT_S",
-            engine_ready_timeout_seconds(cold),
-            f"max(600 s, {SAFETY} x {cold.container_s:.0f} s)",
-            "vLLM 0.33 vllm/envs.py; vllm-project/vllm#35616",
-        ),
-    )
-    return tuple(
-        Derived(name=name, value=value, unit="s", formula=formula, source=source) for name, value, formula, source in rows
-    )
-
-
-def _up(seconds: float, step: int) -> int:
-    return ceil(seconds / step) * step
-
-
-def check_drain(pre_stop: int, shutdown_timeout: int, teardown: int, grace: int, spot: bool) -> str | None:
-    """Why a server would be killed before it has drained, with a value that works; None when it has the time. All in seconds.
-
-    `grace >= preStop + --shutdown-timeout + teardown`; on spot capacity that sum must end within the two minutes of the notice.
-    """
-    needed = pre_stop + shutdown_timeout + teardown
-    parts = f"preStop {pre_stop} s + --shutdown-timeout {shutdown_timeout} s + teardown {teardown} s = {needed} s"
-    if spot and needed > SPOT_NOTICE:
-        room = SPOT_NOTICE - pre_stop - teardown
-        works = f"--shutdown-timeout {room}" if room >= 0 else "preStop 10, --shutdown-timeout 60 and teardown 20"
-        return f"{parts} is more than the {SPOT_NOTICE} s a spot interruption leaves; use {works}"
-    if grace < needed:
-        return f"terminationGracePeriodSeconds {grace} is less than {parts}; use {needed} or more"
-    return None
-
-
-def shared_memory_mib(accelerators: int) -> int:
-    """MiB of /dev/shm: 2 GiB for one accelerator, as in vLLM's examples, else 8 GiB each for NCCL and the workers' queues.
-
-    The 64 MiB of a container make tensor parallelism fail (vllm-project/vllm#1710).
-    """
-    return 2048 if accelerators == 1 else 8192 * accelerators
-
-
-def host_memory_mib(weights_gib_on_node: float, accelerators: int, shared_mib: int, load_strategy: str = "lazy") -> int:
-    """MiB of host memory: the weights once, as they pass through to the accelerators, 4 GiB for the engine, and shared memory.
-
-    Shared memory is a volume in memory, so it counts against the pod's limit. `eager` also holds one file of the checkpoint (5
-    GiB) for each worker. Raises ValueError for an unknown strategy.
-    """
-    if load_strategy not in ("lazy", "prefetch", "eager"):
-        raise ValueError(f"load strategy {load_strategy!r} is unknown; use lazy, prefetch or eager")
-    files = _SHARD_GIB * 1024 * accelerators if load_strategy == "eager" else 0
-    return ceil(weights_gib_on_node * 1024) + 4096 + shared_mib + files
-
-
-def cpus(accelerators: int) -> int:
-    """CPUs to request: one for the API server, one for the engine's scheduler, one for each accelerator's worker.
-
-    Those are vLLM's processes (vLLM documentation, "Architecture Overview"); each keeps one CPU busy. A limit is not set:
-    compiling at the start uses what is free.
-    """
-    return 2 + accelerators
-
-
 def check_storage(
     model_bytes: float,
     size_gib: float | None,
@@ -468,7 +303,7 @@ def check_storage(
         others = f", or {_listed(faster)}" if faster else ""
         problems.append(
             f"reading {weights:.1f} GiB from {storage} at {rate:.0f} MB/s takes {seconds:.0f} s and the startup probe allows "
-            f"{probe_seconds:.0f} s; use a probe of {_up(SAFETY * seconds, PROBE_PERIOD)} s{others}"
+            f"{probe_seconds:.0f} s; use a probe of {rounded_up(SAFETY * seconds, PROBE_PERIOD)} s{others}"
         )
     if backend.local and (load_format or "").startswith("runai_streamer"):
         problems.append(
@@ -476,3 +311,8 @@ def check_storage(
             f"use {backend.load_format}"
         )
     return tuple(problems)
+
+
+def rounded_up(seconds: float, step: int) -> int:
+    """`seconds` up to the next multiple of `step`."""
+    return ceil(seconds / step) * step

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.catalog.hardware import on_demand_price
-from planner.cold_start import Derived
+from planner.derived import Derived
 from planner.throughput import Throughput
 
 HOURS_PER_MONTH = 730

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from planner.activation import GIB
 from planner.capacity import Offer
 from planner.compatibility import check_context, check_formats
 from planner.memory import Fit, fit
@@ -66,6 +67,11 @@ def place(model: Model, offer: Offer, options: Options, *, replicas: int = 1, ac
             raise RefusedError(problem)
         planned = fit(model, card, options)
         if planned.fits:
+            stored = model.total_bytes() / GIB
+            if offer.host is not None and not offer.host.servers(stored, size * others):
+                raise RefusedError(
+                    f"{model.name or model.architecture.name} does not fit: {offer.host.shortage(stored, size * others)}"
+                )
             warnings = (*model.architecture.warnings, *findings.warnings)
             return Placement(model=model, offer=offer, options=options, fit=planned, replicas=replicas, warnings=warnings)
     reason = planned.reason if planned is not None and planned.reason else "no parallel size divides this model"

@@ -6,25 +6,17 @@ from types import MappingProxyType
 
 from planner.activation import GIB
 from planner.capacity import Offer
-from planner.cold_start import (
-    ColdStart,
-    Drain,
-    cold_start,
-    cpus,
-    engine_ready_timeout_seconds,
-    host_memory_mib,
-    progress_deadline_seconds,
-    shared_memory_mib,
-    startup_probe_seconds,
-    timeouts,
-)
+from planner.cold_start import ColdStart, cold_start
 from planner.cost import Cost, StackCost, check_budget, cost, stack_cost
+from planner.drain import Drain
 from planner.explain import Row, explain
+from planner.host import cpus, host_memory_mib, shared_memory_mib
 from planner.model import Model
 from planner.options import Options
 from planner.placement import Placement, RefusedError, place
 from planner.profiles import tuned
 from planner.throughput import Throughput, throughput
+from planner.timeouts import engine_ready_timeout_seconds, progress_deadline_seconds, startup_probe_seconds, timeouts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.architecture import AttentionCache, Cache, LatentCache, Shard, StateCache
-from planner.cold_start import Derived
+from planner.derived import Derived
 from planner.kv_cache import number_bits
 from planner.model import Model, StoredLayer
 from planner.options import Device, Options

@@ -7,7 +7,8 @@ from pydantic import Field, field_validator, model_validator
 
 from components.inputs import InputText, Model
 from components.types import DnsLabel, NodePool, NodePoolArgs
-from planner.cold_start import granted_seconds, host_memory_mib, shared_memory_mib
+from planner.host import host_memory_mib, shared_memory_mib
+from planner.timeouts import granted_seconds
 
 NODE_AND_IMAGE_SECONDS = 1800
 """For a fresh node and an image of more than 10 GB on it, where nobody predicted how long they take."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from components.serving.arguments import PORT
-from planner.cold_start import Drain
+from planner.drain import Drain
 
 DRAIN = Drain()
 """Time to leave the endpoints, for requests in flight, and to free the accelerators; it fits the 120 s of a spot interruption."""

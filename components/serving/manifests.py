@@ -11,7 +11,7 @@ from components.serving.arguments import PORT
 from components.serving.config import ServerConfig
 from components.serving.lifecycle import DRAIN, probes, rollout
 from components.storage.manifests import MODEL_ROOT
-from planner.cold_start import cpus
+from planner.host import cpus
 
 _SCRATCH_MIB = 10240
 """Compiled kernels and graphs take a few GiB at most; the rest are logs."""

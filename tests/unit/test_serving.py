@@ -11,7 +11,7 @@ from components.serving.config import ServerConfig
 from components.serving.lifecycle import DRAIN, probes, rollout
 from components.serving.manifests import deployment, environment, service
 from components.versions import VLLM
-from planner.cold_start import check_drain
+from planner.drain import check_drain
 from tests.contracts.examples import POOL
 
 

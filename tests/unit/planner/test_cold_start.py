@@ -6,27 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.catalog.models import model as catalogued
-from planner.cold_start import (
-    ColdStart,
-    Drain,
-    UnknownStorageError,
-    check_drain,
-    check_storage,
-    cold_start,
-    cpus,
+from planner.cold_start import ColdStart, UnknownStorageError, check_storage, cold_start, storage_backend, storages
+from planner.drain import Drain, check_drain
+from planner.host import cpus, host_memory_mib, shared_memory_mib
+from planner.model import Model, load
+from planner.options import Options
+from planner.timeouts import (
     engine_ready_timeout_seconds,
-    host_memory_mib,
     karpenter_consolidate_after_seconds,
     keda_cooldown_seconds,
     progress_deadline_seconds,
-    shared_memory_mib,
     startup_probe_seconds,
-    storage_backend,
-    storages,
     timeouts,
 )
-from planner.model import Model, load
-from planner.options import Options
 
 GIB = 1024**3
 STORAGE = st.sampled_from([backend.name for backend in storages()])

@@ -8,19 +8,13 @@ import pytest
 from planner.capacity import Offer
 from planner.catalog.hardware import accelerator
 from planner.catalog.models import model as catalog_model
-from planner.cold_start import (
-    cold_start,
-    cpus,
-    engine_ready_timeout_seconds,
-    host_memory_mib,
-    progress_deadline_seconds,
-    shared_memory_mib,
-    startup_probe_seconds,
-)
+from planner.cold_start import cold_start
 from planner.cost import HOURS_PER_MONTH
+from planner.host import cpus, host_memory_mib, shared_memory_mib
 from planner.model import Model, load
 from planner.options import Options, device
 from planner.stack import StackModel, StackRefusedError, plan_stack
+from planner.timeouts import engine_ready_timeout_seconds, progress_deadline_seconds, startup_probe_seconds
 
 QWEN = "Qwen/Qwen2.5-7B-Instruct-AWQ"
 

@@ -1,0 +1,62 @@
+"""What a server needs of its node beside accelerators."""
+
+from dataclasses import dataclass
+from math import ceil
+
+_SHARD_GIB = 5
+"""Size of a file of a checkpoint at most, as huggingface_hub saves it by default; the eager strategy holds one for each
+worker."""
+
+
+ALLOCATABLE = 0.9
+"""Part of a node's memory that pods can have: what EKS reserves for the kubelet on nodes of 16 GiB and more, rounded down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A node's own resources."""
+
+    cpus: int
+    memory_mib: int
+
+    def servers(self, weights_gib: float, accelerators: int) -> int:
+        """Servers with that many accelerators and weights that the node has CPUs and memory for, one CPU left to its own."""
+        memory = host_memory_mib(weights_gib, accelerators, shared_memory_mib(accelerators))
+        return min(int(self.memory_mib * ALLOCATABLE) // memory, (self.cpus - 1) // cpus(accelerators))
+
+    def shortage(self, weights_gib: float, accelerators: int) -> str:
+        """What a server asks for and what the node has, in words."""
+        memory = host_memory_mib(weights_gib, accelerators, shared_memory_mib(accelerators))
+        return (
+            f"a server asks for {cpus(accelerators)} CPUs and {memory:,} MiB of memory, and a node of {self.cpus} CPUs and "
+            f"{self.memory_mib:,} MiB has {self.cpus - 1} and {int(self.memory_mib * ALLOCATABLE):,} to give"
+        )
+
+
+def shared_memory_mib(accelerators: int) -> int:
+    """MiB of /dev/shm: 2 GiB for one accelerator, as in vLLM's examples, else 8 GiB each for NCCL and the workers' queues.
+
+    The 64 MiB of a container make tensor parallelism fail (vllm-project/vllm#1710).
+    """
+    return 2048 if accelerators == 1 else 8192 * accelerators
+
+
+def host_memory_mib(weights_gib_on_node: float, accelerators: int, shared_mib: int, load_strategy: str = "lazy") -> int:
+    """MiB of host memory: the weights once, as they pass through to the accelerators, 4 GiB for the engine, and shared memory.
+
+    Shared memory is a volume in memory, so it counts against the pod's limit. `eager` also holds one file of the checkpoint (5
+    GiB) for each worker. Raises ValueError for an unknown strategy.
+    """
+    if load_strategy not in ("lazy", "prefetch", "eager"):
+        raise ValueError(f"load strategy {load_strategy!r} is unknown; use lazy, prefetch or eager")
+    files = _SHARD_GIB * 1024 * accelerators if load_strategy == "eager" else 0
+    return ceil(weights_gib_on_node * 1024) + 4096 + shared_mib + files
+
+
+def cpus(accelerators: int) -> int:
+    """CPUs to request: one for the API server, one for the engine's scheduler, one for each accelerator's worker.
+
+    Those are vLLM's processes (vLLM documentation, "Architecture Overview"); each keeps one CPU busy. A limit is not set:
+    compiling at the start uses what is free.
+    """
+    return 2 + accelerators
