@@ -12,6 +12,8 @@ from planner.catalog.files import load_yaml
 
 NEWEST = "0.33.0"
 """The version whose accounting was read last; later ones are planned like it."""
+OLDEST = (0, 6)
+"""Before it engines accounted differently in ways that are not modelled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

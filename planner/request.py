@@ -13,7 +13,7 @@ from planner.catalog.hardware import UnknownAcceleratorError, accelerator
 from planner.catalog.models import UnknownModelError
 from planner.catalog.models import model as catalog_model
 from planner.compatibility import check_context, check_formats
-from planner.engine import NEWEST
+from planner.engine import NEWEST, OLDEST, release
 from planner.kv_cache import CACHE_DTYPES
 from planner.memory import Fit, fit
 from planner.model import Model, load
@@ -97,6 +97,8 @@ def answer(question: Mapping[str, Any]) -> Answer:
     card = _device(question, warnings)
     options = _options(question)
     findings = check_formats(model, card, options, _text(question, "dtype") or "auto")
+    if release(options.vllm_version) < OLDEST:
+        warnings.append(f"vLLM {options.vllm_version} is older than what is modelled (0.6); take the numbers as rough")
     if context := check_context(model, options):
         warnings.append(f"{context}, unless --hf-overrides stretches them")
     impossible = fault(model, options)
