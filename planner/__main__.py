@@ -3,7 +3,7 @@
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite, nan
 from pathlib import Path
@@ -16,15 +16,17 @@ from rich.table import Table
 from planner import tables
 from planner.capacity import Plan, Rejected, Workload, offers, search
 from planner.catalog import hardware, models
+from planner.cold_start import UnknownStorageError
 from planner.compatibility import check_context
 from planner.explain import explain as explained
-from planner.model import load
+from planner.forecast import STORAGE, Forecast, Rented, forecast
+from planner.model import Model, load
 from planner.options import Options
 from planner.profiles import UnknownProfileError, profiles
 from planner.request import RequestError, answer, answer_line, config_of, model_of, unknown_keys
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-_UNKNOWN = (hardware.UnknownAcceleratorError, hardware.UnknownInstanceTypeError, models.UnknownModelError)
+_UNKNOWN = (UnknownStorageError, hardware.UnknownAcceleratorError, hardware.UnknownInstanceTypeError, models.UnknownModelError)
 _out = Console(markup=False)
 _err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
@@ -115,6 +117,9 @@ def plan(
     ] = None,
     quantization: Annotated[str | None, typer.Option("--quantization", metavar="Q")] = None,
     kv_cache_dtype: Annotated[str, typer.Option("--kv-cache-dtype", metavar="D")] = "auto",
+    storage: Annotated[
+        str, typer.Option("--storage", metavar="NAME", help="Where the weights lie, for the cold start.")
+    ] = STORAGE,
     most: Annotated[int, typer.Option("--most", metavar="N", help="Plans to show.", min=1)] = 10,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with all plans.")] = None,
     as_json: JsonOption = False,
@@ -126,19 +131,25 @@ def plan(
     if problem := check_context(loaded, options):
         raise RequestError(problem)
     workload = Workload(concurrency=concurrency, profile=profile, options=options)
-    result = search(loaded, workload, offers(accelerator or (), region, _prices(price or ())))
+    prices = _prices(price or ())
+    result = search(loaded, workload, offers(accelerator or (), region, prices))
+    name = loaded.name or str(config)
+    forecasts = [_forecast(name, loaded, found, storage, region, prices) for found in result.plans]
     for warning in (*warnings, *loaded.architecture.warnings):
         _err.print(f"warning: {warning}")
     if html is not None:
         from planner.page import page  # noqa: PLC0415 - its template engine is needed for pages only
 
-        html.write_text(page(loaded.name or str(config), workload, loaded, result), encoding="utf-8")
+        html.write_text(page(name, workload, loaded, result, forecasts=forecasts), encoding="utf-8")
     if as_json:
         _print_json(
-            {"plans": [_plan_json(found) for found in result.plans], "rejected": [_rejected_json(r) for r in result.rejected]}
+            {
+                "plans": [_plan_json(found, meant) for found, meant in zip(result.plans, forecasts, strict=True)],
+                "rejected": [_rejected_json(found) for found in result.rejected],
+            }
         )
     elif result.plans:
-        _out.print(tables.plans_table(result.plans[:most]))
+        _out.print(tables.plans_table(result.plans[:most], forecasts))
         _out.print(tables.legend())
         for sentence in dict.fromkeys(w for found in result.plans[:most] for w in found.warnings):
             _out.print(f"note: {sentence}", soft_wrap=True)
@@ -146,6 +157,21 @@ def plan(
         _out.print("nothing on offer can serve this:", soft_wrap=True)
         for rejected in result.rejected:
             _out.print(f"  {rejected.offer.name}: {rejected.reason}", soft_wrap=True)
+
+
+def _forecast(name: str, model: Model, found: Plan, storage: str, region: str, prices: Mapping[str, float]) -> Forecast:
+    rented = Rented(instance_type=found.offer.name, instances=found.nodes, region=region, prices=prices)
+    return forecast(
+        name,
+        model,
+        found.offer.device,
+        found.options,
+        found.fit,
+        replicas=found.replicas,
+        nodes_per_server=found.nodes_per_server,
+        storage=storage,
+        rented=rented,
+    )
 
 
 def _prices(entries: Sequence[str]) -> dict[str, float]:
@@ -163,7 +189,9 @@ def _prices(entries: Sequence[str]) -> dict[str, float]:
     return prices
 
 
-def _plan_json(found: Plan) -> dict[str, Any]:
+def _plan_json(found: Plan, meant: Forecast) -> dict[str, Any]:
+    made, cost = meant.throughput, meant.cost
+    per_million = cost.usd_per_million_output_tokens if cost else None
     return {
         "hardware": found.offer.name,
         "accelerator": found.offer.device.name,
@@ -180,6 +208,10 @@ def _plan_json(found: Plan) -> dict[str, Any]:
         "kv_cache_tokens": found.fit.kv_cache_tokens,
         "max_concurrency": round(found.fit.max_concurrency, 3),
         "usd_per_hour": None if found.usd_per_hour is None else round(found.usd_per_hour, 4),
+        "cold_start_s": round(meant.cold.total_s),
+        "warm_start_s": round(meant.cold.warm_s),
+        "output_tokens_per_s": made and [round(made.decode_tokens_per_s_low), round(made.decode_tokens_per_s_high)],
+        "usd_per_million_output_tokens": per_million and [round(amount, 3) for amount in per_million],
         "memory_gib": {name: round(size, 3) for name, size, _ in tables.shares(found.fit.terms)},
         "warnings": list(found.warnings),
     }

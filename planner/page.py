@@ -10,10 +10,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from planner.capacity import Plan, Rejected, Result, Workload
 from planner.cost import HOURS_PER_MONTH
 from planner.explain import Row, explain
+from planner.forecast import Forecast
 from planner.memory import Terms
 from planner.model import Model
 from planner.profiles import tuned
-from planner.tables import shares
+from planner.tables import price_range, shares
 
 FULL_PLANS = 25
 """Plans shown with everything known about them; the others follow as rows of a table."""
@@ -101,12 +102,21 @@ class _Rejection:
     reasons: tuple[_Reason, ...]
 
 
-def page(title: str, workload: Workload, model: Model, result: Result, rows: Mapping[int, Sequence[Row]] | None = None) -> str:
+def page(
+    title: str,
+    workload: Workload,
+    model: Model,
+    result: Result,
+    rows: Mapping[int, Sequence[Row]] | None = None,
+    forecasts: Sequence[Forecast] = (),
+) -> str:
     """The page for `result`, headed by `title`.
 
-    `rows` are the derived numbers of a plan by its index in `result.plans`; those of `planner.explain` when left out.
+    `rows` are the derived numbers of a plan by its index in `result.plans`; those of `planner.explain` when left out. `forecasts`
+    are what the plans mean in time and money, in the same order; none of it is shown when left out.
     """
-    plans = [_plan(index, plan, _rows(index, plan, model, rows)) for index, plan in enumerate(result.plans)]
+    meant = [*forecasts, *[None] * (len(result.plans) - len(forecasts))]
+    plans = [_plan(index, plan, _rows(index, plan, model, rows), meant[index]) for index, plan in enumerate(result.plans)]
     more = plans[FULL_PLANS:]
     return _template().render(
         title=title,
@@ -175,7 +185,7 @@ def _summary(result: Result) -> str:
     )
 
 
-def _plan(index: int, plan: Plan, rows: tuple[Row, ...]) -> _Plan:
+def _plan(index: int, plan: Plan, rows: tuple[Row, ...], meant: Forecast | None) -> _Plan:
     hourly, monthly = _price(plan)
     card = plan.offer.device.name
     options, planned = plan.options, plan.fit
@@ -184,7 +194,7 @@ def _plan(index: int, plan: Plan, rows: tuple[Row, ...]) -> _Plan:
     capped = planned.max_concurrency > planned.max_num_seqs
     there = plan.nodes * plan.offer.per_node
     tokens = f"{planned.kv_cache_tokens:,}"
-    facts = (
+    facts = [
         _Fact(name="TP x PP", value=sizes, note="with expert parallelism" if options.enable_expert_parallel else ""),
         _Fact(name="servers", value=f"{plan.replicas:,}"),
         _Fact(
@@ -193,7 +203,13 @@ def _plan(index: int, plan: Plan, rows: tuple[Row, ...]) -> _Plan:
         _Fact(name="accelerators", value=f"{plan.accelerators:,}", note=f"of {there:,}" if there > plan.accelerators else ""),
         _Fact(name="cache tokens", value=tokens, note="a server" if plan.replicas > 1 else ""),
         _Fact(name="requests at once", value=_requests(plan), note=f"the cache holds {held}" if capped else ""),
-    )
+    ]
+    if meant is not None:
+        warm = f"{meant.cold.warm_s:,.0f} s on a warm node"
+        facts += [
+            _Fact(name="cold start", value=f"{meant.cold.total_s:,.0f} s", note=warm),
+            _Fact(name="USD a million tokens", value=price_range(meant), note="of output, at half use"),
+        ]
     return _Plan(
         rank=index + 1,
         hardware=plan.offer.name,
@@ -206,7 +222,7 @@ def _plan(index: int, plan: Plan, rows: tuple[Row, ...]) -> _Plan:
         requests=_requests(plan),
         hourly=hourly,
         monthly=monthly,
-        facts=facts,
+        facts=tuple(facts),
         warnings=plan.warnings,
         bar=_bar(card, planned.terms),
         rows=rows,

@@ -6,16 +6,17 @@ from types import MappingProxyType
 
 from planner.activation import GIB
 from planner.capacity import Offer
-from planner.cold_start import ColdStart, cold_start
-from planner.cost import Cost, StackCost, check_budget, cost, stack_cost
+from planner.cold_start import ColdStart
+from planner.cost import Cost, StackCost, check_budget, stack_cost
 from planner.drain import Drain
 from planner.explain import Row, explain
+from planner.forecast import STORAGE, Rented, forecast
 from planner.host import cpus, host_memory_mib, shared_memory_mib
 from planner.model import Model
 from planner.options import Options
 from planner.placement import Placement, RefusedError, place
 from planner.profiles import tuned
-from planner.throughput import Throughput, throughput
+from planner.throughput import Throughput
 from planner.timeouts import engine_ready_timeout_seconds, progress_deadline_seconds, startup_probe_seconds, timeouts
 
 
@@ -34,7 +35,7 @@ class StackModel:
     accelerators: int | None = None
     """Accelerators of one replica; the fewest that fit when left out."""
     replicas: int = 1
-    storage: str = "hostPath-nvme"
+    storage: str = STORAGE
     """Backend of the model cache, a name of catalog/cold_start.yaml."""
 
 
@@ -185,24 +186,20 @@ def plan_stack(
 def _plan(wanted: StackModel, region: str, prices: Mapping[str, float] | None) -> ModelPlan:
     options = tuned(wanted.options, wanted.profile)
     placed = place(wanted.model, wanted.offer, options, replicas=wanted.replicas, accelerators=wanted.accelerators)
-    # Servers are rarely full: half the context in the cache on average, and as many requests as fit.
-    batch = max(min(int(placed.fit.max_concurrency * 2), placed.fit.max_num_seqs), 1)
-    made = throughput(
-        wanted.model, wanted.offer.device, placed.options, batch=batch, mean_context=max(placed.fit.max_model_len // 2, 1)
+    instances = wanted.replicas * placed.accelerators / wanted.offer.per_node
+    meant = forecast(
+        wanted.name,
+        wanted.model,
+        wanted.offer.device,
+        placed.options,
+        placed.fit,
+        replicas=wanted.replicas,
+        storage=wanted.storage,
+        rented=Rented(instance_type=wanted.instance_type, instances=instances, region=region, prices=prices)
+        if wanted.instance_type
+        else None,
     )
-    price = None
-    if wanted.instance_type is not None:
-        price = cost(
-            wanted.name,
-            instance_type=wanted.instance_type,
-            instances=wanted.replicas * placed.accelerators / wanted.offer.per_node,
-            replicas=wanted.replicas,
-            throughput=made,
-            region=region,
-            prices=prices,
-        )
-    start = cold_start(wanted.model, placed.options, storage=wanted.storage, readers=wanted.replicas)
-    return ModelPlan(name=wanted.name, placement=placed, cold=start, throughput=made, cost=price)
+    return ModelPlan(name=wanted.name, placement=placed, cold=meant.cold, throughput=meant.throughput, cost=meant.cost)
 
 
 def _free(plans: Iterable[ModelPlan]) -> dict[str, int]:

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from planner.capacity import Plan
 from planner.explain import Row
+from planner.forecast import Forecast
 from planner.memory import Terms
 from planner.stack import StackPlan
 
@@ -61,12 +62,13 @@ def memory_table(terms: Terms) -> Table:
     return table
 
 
-def plans_table(plans: Sequence[Plan]) -> Table:
-    """Ranked plans."""
-    table = Table("", "hardware", "TP x PP", "servers", "nodes", "KV tokens", "requests", "USD/h", "memory of one accelerator")
-    for column in (3, 4, 5, 6, 7):
-        table.columns[column].justify = "right"
-    for rank, plan in enumerate(plans, start=1):
+def plans_table(plans: Sequence[Plan], forecasts: Sequence[Forecast]) -> Table:
+    """Ranked plans with what they mean; `forecasts` holds as many or more, in the same order."""
+    columns = ("servers", "nodes", "KV tokens", "requests", "start s", "USD/h", "USD/M tokens")
+    table = Table("", "hardware", "TP x PP", *columns, "memory of one accelerator")
+    for column in table.columns[3:-1]:
+        column.justify = "right"
+    for rank, (plan, meant) in enumerate(zip(plans, forecasts, strict=False), start=1):
         table.add_row(
             str(rank),
             plan.offer.name,
@@ -75,10 +77,18 @@ def plans_table(plans: Sequence[Plan]) -> Table:
             str(plan.nodes),
             f"{plan.fit.kv_cache_tokens:,}",
             f"{min(plan.fit.max_concurrency, plan.fit.max_num_seqs) * plan.replicas:,.1f}",
+            f"{meant.cold.total_s:.0f}",
             "?" if plan.usd_per_hour is None else f"{plan.usd_per_hour:,.2f}",
+            price_range(meant),
             bar(plan.fit.terms, 30),
         )
     return table
+
+
+def price_range(meant: Forecast) -> str:
+    """USD per million output tokens from the optimistic to the pessimistic throughput, or a question mark."""
+    found = meant.cost.usd_per_million_output_tokens if meant.cost else None
+    return "?" if found is None else f"{found[0]:.2f}-{found[1]:.2f}"
 
 
 def stack_sentences(plan: StackPlan) -> Iterator[str]:
