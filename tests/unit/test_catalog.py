@@ -119,7 +119,7 @@ def test_an_unknown_card_gets_one_sentence_with_the_nearest_and_the_way_round() 
     with pytest.raises(UnknownAcceleratorError) as refused:
         accelerator("NVIDIA A100 24GB")
     assert str(refused.value) == (
-        "'NVIDIA A100 24GB' is not in the accelerator catalogue; the nearest are A100-40GB, V100-32GB, A100-80GB, "
+        "'NVIDIA A100 24GB' is not in the accelerator catalogue; the nearest are A100-40GB, A100-80GB, A10G, "
         "and --gpu-memory-gib works for any other card"
     )
 
