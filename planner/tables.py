@@ -52,16 +52,6 @@ def legend() -> Text:
     return text
 
 
-def memory_table(terms: Terms) -> Table:
-    """The terms of one accelerator's memory."""
-    table = Table("part", "GiB", title="memory of one accelerator", title_justify="left")
-    table.columns[1].justify = "right"
-    for name, size, colour in shares(terms):
-        table.add_row(Text(name, style=colour), f"{size:.2f}")
-    table.add_row("total", f"{terms.total_gib:.2f}", end_section=True)
-    return table
-
-
 def plans_table(plans: Sequence[Plan], forecasts: Sequence[Forecast]) -> Table:
     """Ranked plans with what they mean; `forecasts` holds as many or more, in the same order."""
     columns = ("servers", "nodes", "KV tokens", "requests", "start s", "USD/h", "USD/M tokens")

@@ -79,7 +79,6 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         head=(Weight("lm_head", _pad(vocabulary), hidden, Shard.VOCABULARY, linear=False),),
         encoder=_encoder(c, hidden),
         rotary=_rotary(c, hidden, heads, positions),
-        draft_layers=c.number("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules") or 0,
         quantization=c.section("quantization_config", "compression_config"),
         warnings=tuple(c.warnings),
     )

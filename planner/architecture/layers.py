@@ -146,8 +146,6 @@ class Architecture:
     """Vision or audio encoder, on the first stage; absent when the engine runs the language model only."""
     rotary: tuple[tuple[int, int], ...] = ()
     """Positions and dimension of each cosine and sine table, which every rank holds."""
-    draft_layers: int = 0
-    """Layers for multi-token prediction in the checkpoint; loaded for speculative decoding only."""
     quantization: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     """`quantization_config` as the checkpoint has it."""
     warnings: tuple[str, ...] = ()
@@ -158,9 +156,3 @@ class Architecture:
         inside = (w for layer in self.layers for w in layer.weights if not w.name.endswith(".absorbed"))
         weights = [*self.embedding, *self.encoder, *inside]
         return sum(w.elements for w in (*weights, *(() if self.tied else self.head)))
-
-    @property
-    def kv_heads(self) -> int | None:
-        """Key-value heads of the attention layers, the smallest count where layers differ; None without such layers."""
-        counts = [layer.cache.kv_heads for layer in self.layers if isinstance(layer.cache, AttentionCache)]
-        return min(counts, default=None)

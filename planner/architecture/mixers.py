@@ -96,7 +96,8 @@ def latent_attention(config: Config, index: int) -> Mixer:
     else:
         index_dim = 0
     # Engines without MLA pad keys and values to the next power of two they have kernels for.
-    cache = LatentCache(latent, rope, index_dim, uncompressed=(heads, *([_padded(max(nope + rope, value))] * 2)))  # type: ignore[arg-type]
+    padded = _padded(max(nope + rope, value))
+    cache = LatentCache(latent, rope, index_dim, uncompressed=(heads, padded, padded))
     return Mixer(tuple(weights), cache, heads * (2 * (nope + rope) + value))
 
 
