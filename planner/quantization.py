@@ -162,6 +162,11 @@ def quantization(checkpoint: Mapping[str, Any], requested: str | None = None, ex
     )
 
 
+def is_unset(method: str) -> bool:
+    """Whether the text says that no method is asked for."""
+    return method.strip().lower() in ("", "none", "null", "auto")
+
+
 def canonical(method: str) -> str:
     """vLLM's method behind one of its spellings (`awq_marlin` is awq).
 
@@ -179,7 +184,7 @@ def canonical(method: str) -> str:
 
 
 def _requested(method: str | None) -> Quantization:
-    if not method or method.lower() in ("none", "null", "auto"):
+    if method is None or is_unset(method):
         return NONE
     name = canonical(method)
     in_groups = name in ("awq", "gptq", "inc")

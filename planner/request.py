@@ -19,7 +19,7 @@ from planner.memory import Fit, fit
 from planner.model import Model, load
 from planner.options import Device, Options, device
 from planner.parallelism import fault, tensor_sizes, with_tensor_size
-from planner.quantization import DTYPE_BITS, UnknownQuantizationError
+from planner.quantization import DTYPE_BITS, UnknownQuantizationError, canonical, is_unset
 from planner.refusal import Suggestion, suggestions
 
 _COUNTS = (
@@ -180,10 +180,17 @@ def model_of(question: Mapping[str, Any]) -> tuple[Model, list[str]]:
         if entry.note:
             warnings.append(f"{entry.id}: {entry.note}")
     _known(question, "dtype", DTYPE_BITS)
+    asked = _text(question, "quantization")
     try:
-        return load(config, _text(question, "quantization"), _text(question, "dtype") or "auto", name or ""), warnings
+        loaded = load(config, asked, _text(question, "dtype") or "auto", name or "")
+        stored = loaded.quantization.method
+        if asked and stored and not is_unset(asked) and canonical(asked) != stored:
+            warnings.append(
+                f"the checkpoint is quantized by {stored}, so vLLM refuses --quantization {asked}; it is planned as it is"
+            )
     except (ConfigError, UnknownQuantizationError) as error:
         raise RequestError(f"{name or 'config'}: {error}") from None
+    return loaded, warnings
 
 
 def _device(question: Mapping[str, Any], warnings: list[str]) -> Device:

@@ -245,3 +245,10 @@ def test_no_text_on_a_line_crashes_the_planner(line: str) -> None:
 @pytest.mark.parametrize("option", ["kv_cache_dtype", "dtype"])
 def test_a_number_format_that_does_not_exist_is_refused(option: str) -> None:
     assert refusal(**{option: "banana"})
+
+
+@pytest.mark.parametrize(("asked", "refused"), [("awq", True), ("mxfp4", False), ("gpt_oss_mxfp4", False), ("none", False)])
+def test_a_method_other_than_the_checkpoints_is_a_warning(asked: str, refused: bool) -> None:
+    found = answer({"model": "openai/gpt-oss-20b", "gpu": "H100", "quantization": asked})
+    assert any("vLLM refuses --quantization awq" in sentence for sentence in found.warnings) is refused
+    assert found.model.quantization.method == "mxfp4"
