@@ -20,6 +20,8 @@ from components.storage.model_cache import check_one_node
 from components.types import DnsLabel, HostPath, KubernetesVersion, NodePool, NodePoolModel, Repository, Revision
 from planner.capacity import Offer
 from planner.catalog.hardware import UnknownAcceleratorError, accelerator, instance_types
+from planner.catalog.models import UnknownModelError
+from planner.catalog.models import model as catalog_model
 from planner.host import Host
 from planner.model import Model as PlannedModel
 from planner.options import Options, device
@@ -225,13 +227,14 @@ def _stack_model(settings: Settings, name: str, model: ModelSettings, root: Path
 
 def _planned_model(model: ModelSettings, root: Path) -> PlannedModel:
     if model.config_file is not None:
-        return model_of({"config": config_of(root / model.config_file, model.config_file), "model": model.source})[0]
-    try:
-        return model_of({"model": model.source})[0]
-    except RequestError as error:
-        reason = str(error).partition("; --config")[0]
-        example = f"configFile: stacks/models/{model.source.rpartition('/')[2]}.json"
-        raise RequestError(f"{reason}; save its config.json in the project and name it, e.g. {example}") from None
+        config = config_of(root / model.config_file, model.config_file)
+    else:
+        try:
+            config = catalog_model(model.source).config
+        except UnknownModelError as error:
+            example = f"configFile: stacks/models/{model.source.rpartition('/')[2]}.json"
+            raise RequestError(f"{error.fact}; save its config.json in the project and name it, e.g. {example}") from None
+    return model_of({"config": config, "model": model.source})[0]
 
 
 def _offer(name: str, pool: NodePoolModel) -> Offer:
@@ -248,9 +251,8 @@ def _offer(name: str, pool: NodePoolModel) -> Offer:
     try:
         card = device(accelerator(product) if product else None, memory)
     except UnknownAcceleratorError as error:
-        reason = str(error).partition(", and --gpu")[0]
         raise RequestError(
-            f"cluster.nodePools.{name}.accelerator.product: {reason}; of another card give memoryGib alone"
+            f"cluster.nodePools.{name}.accelerator.product: {error.fact}; of another card give memoryGib alone"
         ) from None
     host = Host(cpus=known.vcpus, memory_mib=known.memory_mib) if known else None
     # One server is on one node so far.

@@ -54,6 +54,12 @@ def activation_bytes(
     return max(forward, sampling) + kept + between_stages + encoded + _LIBRARIES
 
 
+def captured_sizes(sequences: int) -> int:
+    """Batch sizes that get a CUDA graph of their own where a batch has at most `sequences` sequences."""
+    largest = min(2 * sequences, 512)
+    return sum(1 for size in (1, 2, 4, *range(8, 256, 8), *range(256, 513, 16)) if size <= largest)
+
+
 def graph_bytes(model: Model, options: Options, sequences: int, stage: range) -> float:
     """CUDA graphs of one rank: a share for each captured batch size, more with more layers, and more with routed experts.
 
@@ -61,8 +67,7 @@ def graph_bytes(model: Model, options: Options, sequences: int, stage: range) ->
     """
     if options.enforce_eager:
         return 0.0
-    largest = min(2 * sequences, 512)
-    captured = sum(1 for size in (1, 2, 4, *range(8, 256, 8), *range(256, 513, 16)) if size <= largest)
+    captured = captured_sizes(sequences)
     layers = model.layers[stage.start : stage.stop]
     routed = 0.4 if any(stored.layer.expert_width for stored in layers) else 0.0
     return (0.2 + (0.15 + 0.018 * len(layers) + routed) * captured / 51) * GIB
@@ -117,7 +122,7 @@ def lora_bytes(model: Model, options: Options, stage: range) -> float:
 
 def draft_bytes(model: Model, speculative: Speculative | None, tensor: int) -> float:
     """Weights of what proposes tokens. A head that is not given is taken to be one layer of the model and a projection."""
-    if speculative is None or speculative.method in ("ngram", "ngram_gpu", "suffix"):
+    if speculative is None or not speculative.has_weights:
         return 0.0
     if speculative.draft is not None:
         draft = speculative.draft

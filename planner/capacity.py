@@ -126,13 +126,14 @@ def search(model: Model, workload: Workload, offers: Sequence[Offer]) -> Result:
     tried: dict[tuple[object, ...], tuple[list[tuple[Options, Fit]], Rejected | None, tuple[str, ...]]] = {}
     plans, rejected = [], []
     stored_gib = model.total_bytes() / GIB
+    loaded_gib = model.rank_bytes(range(len(model.layers)), 1, 1, encoder=not options.language_model_only) / GIB
     for offer in offers:
         if not offer.per_node:
             rejected.append(Rejected(offer=offer, reason=f"{offer.name} has a part of an accelerator only"))
             continue
         key = (offer.device, offer.per_node, offer.several_nodes, offer.max_nodes)
         if key not in tried:
-            tried[key] = _servers(model, options, offer)
+            tried[key] = _servers(model, options, offer, loaded_gib)
         servers, rejection, warnings = tried[key]
         made = [plan for server in servers if (plan := _plan(workload, offer, *server, warnings, stored_gib))]
         plans += made
@@ -143,8 +144,13 @@ def search(model: Model, workload: Workload, offers: Sequence[Offer]) -> Result:
     return Result(plans=tuple(sorted(plans, key=_rank)), rejected=tuple(rejected))
 
 
-def _servers(model: Model, options: Options, offer: Offer) -> tuple[list[tuple[Options, Fit]], Rejected | None, tuple[str, ...]]:
-    """Sizes of one server that fit on the offer's accelerators, on one node or else on the fewest nodes."""
+def _servers(
+    model: Model, options: Options, offer: Offer, loaded_gib: float
+) -> tuple[list[tuple[Options, Fit]], Rejected | None, tuple[str, ...]]:
+    """Sizes of one server that fit on the offer's accelerators, on one node or else on the fewest nodes.
+
+    `loaded_gib` are the weights of the whole model: sizes that cannot even hold them are not planned.
+    """
     card = offer.device
     findings = check_formats(model, card, options)
     if findings.refusals:
@@ -152,8 +158,7 @@ def _servers(model: Model, options: Options, offer: Offer) -> tuple[list[tuple[O
     sizes = [size for size in range(1, offer.per_node + 1) if offer.per_node % size == 0 and tensor_fault(model, size) is None]
     servers = []
     last: Fit | None = None
-    stored = model.rank_bytes(range(len(model.layers)), 1, 1, encoder=not options.language_model_only)
-    least = stored / GIB / (card.memory_gib * (options.gpu_memory_utilization or 1.0))
+    least = loaded_gib / (card.memory_gib * (options.gpu_memory_utilization or 1.0))
     for size in sizes:
         if size < least and size != sizes[-1]:
             continue

@@ -11,7 +11,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from planner.activation import GIB
+from planner.activation import GIB, captured_sizes
 from planner.catalog.files import load_yaml
 from planner.derived import Derived
 from planner.model import Model
@@ -24,6 +24,8 @@ PROBE_PERIOD = 10
 SAFETY = 2
 """How much slower than predicted a start may be before it counts as failed."""
 
+_GRAPH_SEQUENCES = 256
+"""Sequences of a batch where the engine decides: on any card enough for all graphs there are."""
 
 _DISK_RESERVE = 1.2
 """A download writes beside the files that are complete, and a new revision beside the old one's configuration."""
@@ -180,7 +182,7 @@ def cold_start(
     size = checkpoint_bytes if checkpoint_bytes is not None else _checkpoint_bytes(model, options)
     layers = max(len(stage) for stage in model.stages(options.pipeline_parallel_size))
     ranks = options.tensor_parallel_size * options.pipeline_parallel_size
-    sizes = 0 if options.enforce_eager else _captured_sizes(options.max_num_seqs)
+    sizes = 0 if options.enforce_eager else captured_sizes(options.max_num_seqs or _GRAPH_SEQUENCES)
 
     node_facts = _entry("nodes", "node kind", "warm" if node_ready else node)
     image_facts = _entry("images", "image", image)
@@ -252,13 +254,6 @@ def cold_start(
 def _checkpoint_bytes(model: Model, options: Options) -> float:
     draft = options.speculative.draft if options.speculative else None
     return model.total_bytes() + (draft.total_bytes() if draft else 0.0)
-
-
-def _captured_sizes(sequences: int | None) -> int:
-    """Batch sizes that get a CUDA graph, as `planner.activation` counts them; all up to 512 where the number of sequences is
-    the default."""
-    largest = 512 if sequences is None else min(2 * sequences, 512)
-    return sum(1 for size in (1, 2, 4, *range(8, 256, 8), *range(256, 513, 16)) if size <= largest)
 
 
 def _compile(layers: int, options: Options, *, cached: bool) -> tuple[float, str, str]:

@@ -89,7 +89,7 @@ class _Stage:
 
 
 def fit(model: Model, device: Device, options: Options) -> Fit:
-    """Plan one server of `model` on accelerators like `device`. Options must be valid for the model; see `planner.rules`."""
+    """Plan one server of `model` on accelerators like `device`. The options must suit the model; see `planner.parallelism`."""
     facts = engine(options.vllm_version)
     limit = model.architecture.max_positions or _LONGEST
     length = options.max_model_len or (model.architecture.max_positions or 8192)
@@ -168,7 +168,7 @@ def _terms(
 
 def _draft_caches(model: Model, options: Options) -> list[Cache]:
     speculative = options.speculative
-    if speculative is None or speculative.method in ("ngram", "ngram_gpu", "suffix"):
+    if speculative is None or not speculative.has_weights:
         return []
     if speculative.draft is not None:
         return [cache for stored in speculative.draft.layers if (cache := stored.layer.cache)]

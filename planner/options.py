@@ -43,6 +43,11 @@ class Speculative:
     draft: Model | None = None
     """The draft model; where a head of one layer proposes (eagle, mtp) it may be left out and is estimated from the model."""
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether a model proposes, not the text itself."""
+        return self.method not in ("ngram", "ngram_gpu", "suffix")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:

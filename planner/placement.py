@@ -68,9 +68,9 @@ def place(model: Model, offer: Offer, options: Options, *, replicas: int = 1, ac
         planned = fit(model, card, options)
         if planned.fits:
             stored = model.total_bytes() / GIB
-            if offer.host is not None and not offer.host.servers(stored, size * others):
+            if offer.host is not None and not offer.host.servers(stored, options.accelerators):
                 raise RefusedError(
-                    f"{model.name or model.architecture.name} does not fit: {offer.host.shortage(stored, size * others)}"
+                    f"{model.name or model.architecture.name} does not fit: {offer.host.shortage(stored, options.accelerators)}"
                 )
             warnings = (*model.architecture.warnings, *findings.warnings)
             return Placement(model=model, offer=offer, options=options, fit=planned, replicas=replicas, warnings=warnings)

@@ -10,7 +10,7 @@ from planner.compatibility import check_formats
 from planner.memory import Fit, fit
 from planner.model import Model, quantized
 from planner.options import Device, Options, device
-from planner.parallelism import fault, tensor_sizes, with_tensor_size
+from planner.parallelism import fault, tensor_fault, tensor_sizes, with_tensor_size
 
 _SUGGESTIONS = 3
 _SHORTEST = 1024
@@ -97,7 +97,7 @@ def _more_accelerators(
     """More ranks on the same kind of card: first as many as a node has, then more nodes."""
     size = options.tensor_parallel_size
     for more in (2, 4, 8, 16):
-        if size < more <= per_node and more in tensor_sizes(model, more):
+        if size < more <= per_node and tensor_fault(model, more) is None:
             yield "accelerators", f"tensor parallelism {more}", model, card, with_tensor_size(model, options, more)
     for nodes in (2, 4, 8) if several_nodes else ():
         if options.pipeline_parallel_size < nodes <= len(model.layers):
@@ -113,7 +113,7 @@ def _other_hardware(model: Model, card: Device, options: Options) -> Iterator[Ca
     known = [a for a in accelerators().values() if a.vendor == vendor and a.memory_gib > card.memory_gib]
     larger = [a for a in known if a.name in rented] if card.name in rented or card.accelerator is None else known
     size = options.tensor_parallel_size
-    counts = [size, *(s for s in (2, 4, 8) if s > size and s in tensor_sizes(model, s))]
+    counts = [size, *(s for s in (2, 4, 8) if s > size and tensor_fault(model, s) is None)]
     for more, accelerator in sorted(product(counts, larger), key=lambda x: (x[0] * x[1].memory_gib, x[0], x[1].name)):
         one = f"{accelerator.name} ({accelerator.memory_gib:.0f} GiB)"
         yield (

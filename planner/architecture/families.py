@@ -139,12 +139,17 @@ def _mixer_key(c: Config, index: int, count: int) -> tuple[object, ...]:
         _kind(c, index, count),
         str(c.entry("indexer_types", index)),
         str(c.entry("compress_ratios", index)),
-        index >= count - (c.number("num_kv_shared_layers") or 0),
+        _owns_cache(c, index, count),
     )
 
 
+def _owns_cache(c: Config, index: int, count: int) -> bool:
+    """Whether the layer has keys and values of its own: the last ones may share those of a layer before."""
+    return index < count - (c.number("num_kv_shared_layers") or 0)
+
+
 def _mixer(c: Config, index: int, count: int) -> Mixer:
-    owns_cache = index < count - (c.number("num_kv_shared_layers") or 0)
+    owns_cache = _owns_cache(c, index, count)
     match _kind(c, index, count):
         case "linear":
             return mixers.delta_attention(c) if c.section("linear_attn_config") else mixers.delta_net(c)

@@ -20,7 +20,11 @@ Interconnect = Literal["nvlink", "pcie", "xgmi", "neuronlink", "ici", "roce"]
 
 
 class UnknownAcceleratorError(LookupError):
-    """The catalogue has no such accelerator; the message names the nearest ones and the way round."""
+    """The catalogue has no such accelerator; `fact` names the nearest ones, and the message the command line's way round."""
+
+    def __init__(self, fact: str) -> None:
+        super().__init__(f"{fact}, and --gpu-memory-gib works for any other card")
+        self.fact = fact
 
 
 class UnknownInstanceTypeError(LookupError):
@@ -147,10 +151,7 @@ def accelerator(name: str) -> Accelerator:
     asked = "".join(plain)
     alike = [spelled for spelled in names if spelled[:1] == asked[:1]] or list(names)
     near = dict.fromkeys(names[match] for match in get_close_matches(asked, alike, n=9, cutoff=0))
-    raise UnknownAcceleratorError(
-        f"{name!r} is not in the accelerator catalogue; the nearest are {', '.join(list(near)[:3])}, "
-        "and --gpu-memory-gib works for any other card"
-    )
+    raise UnknownAcceleratorError(f"{name!r} is not in the accelerator catalogue; the nearest are {', '.join(list(near)[:3])}")
 
 
 @cache

@@ -20,7 +20,11 @@ _FOLDER = Path(__file__).parent / "model_configs"
 
 
 class UnknownModelError(LookupError):
-    """The catalogue has no such model; the message names the nearest ones."""
+    """The catalogue has no such model; `fact` names the nearest ones, and the message the command line's way round."""
+
+    def __init__(self, fact: str) -> None:
+        super().__init__(f"{fact}; --config FILE takes the config.json of any model")
+        self.fact = fact
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,7 @@ def model(id: str) -> CatalogModel:  # noqa: A002 the field is called id
     if id.lower() in known:
         return _load(known[id.lower()])
     near = nearest(id)
-    raise UnknownModelError(
-        f"{id} is not in the model catalogue"
-        + (f"; the nearest are {', '.join(near)}" if near else "")
-        + "; --config FILE takes the config.json of any model"
-    )
+    raise UnknownModelError(f"{id} is not in the model catalogue" + (f"; the nearest are {', '.join(near)}" if near else ""))
 
 
 def model_ids() -> tuple[str, ...]:
