@@ -1,6 +1,7 @@
 """What every component of this platform shares: its type token, its children's options, its labels, its outputs."""
 
 import inspect
+from collections.abc import Sequence
 
 import pulumi
 from pydantic.alias_generators import to_camel
@@ -28,14 +29,27 @@ class PlatformComponent(pulumi.ComponentResource):
     def child(
         self,
         *,
-        depends_on: list[pulumi.Resource] | None = None,
+        depends_on: Sequence[pulumi.Input[pulumi.Resource]] | None = None,
         timeout: int | None = None,
         replace_on_changes: list[str] | None = None,
+        ignore_changes: list[str] | None = None,
+        protect: bool | None = None,
+        retain: bool | None = None,
     ) -> pulumi.ResourceOptions:
-        """Options for one child: this parent and what is named here; `timeout` in seconds, for creation and update."""
+        """Options for one child: this parent and what is named here.
+
+        `timeout` in seconds, for creation and update; `protect` refuses its deletion, `retain` leaves it behind when the program
+        forgets it.
+        """
         limits = pulumi.CustomTimeouts(create=f"{timeout}s", update=f"{timeout}s") if timeout else None
         return pulumi.ResourceOptions(
-            parent=self, depends_on=depends_on, custom_timeouts=limits, replace_on_changes=replace_on_changes
+            parent=self,
+            depends_on=depends_on,
+            custom_timeouts=limits,
+            replace_on_changes=replace_on_changes,
+            ignore_changes=ignore_changes,
+            protect=protect,
+            retain_on_delete=retain,
         )
 
     def child_name(self, role: str, key: str = "") -> str:
