@@ -1,7 +1,7 @@
 # Two commands set everything up by themselves: `make up` rehearses the local stack, `make test` runs the tests.
 STACK ?= local
 PYTHON_BIN := .venv/bin/python
-CHECKED := __main__.py settings.py components planner sandbox tests bench
+CHECKED := __main__.py settings components planner sandbox tests bench
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up preview down doctor test lint format schema bench
@@ -38,7 +38,7 @@ format: setup ## Put the code into its style
 	@.venv/bin/ruff format .
 
 schema: setup ## Write the schema of stack files for editors
-	@$(PYTHON_BIN) settings.py > stacks/schema.json
+	@$(PYTHON_BIN) -m settings > stacks/schema.json
 
 bench: setup ## Measure, and print the tables of bench/README.md
 	@$(PYTHON_BIN) -m bench

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import pulumi
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainValidator, ValidationError
@@ -93,7 +93,7 @@ def validate(model: type[M], data: object, where: str, root: str = "") -> M:
     except ValidationError as error:
         faults = error.errors()
         # A misspelt key is also a missing one; it is told once.
-        meant = {(*fault["loc"][:-1], _near(model, fault)) for fault in faults if fault["type"] == "extra_forbidden"}
+        meant = {(*fault["loc"][:-1], _near(model, fault["loc"])) for fault in faults if fault["type"] == "extra_forbidden"}
         told = [fault for fault in faults if not (fault["type"] == "missing" and fault["loc"] in meant)]
         sentences = [f"{where}: {_sentence(model, fault, root)}" for fault in told]
         raise InputError("\n".join(dict.fromkeys(sentences))) from None
@@ -111,18 +111,23 @@ def validated(value: pulumi.Input[T], check: Callable[[T], None]) -> pulumi.Inpu
 
 def _sentence(model: type[BaseModel], fault: Any, root: str) -> str:
     # Pydantic marks a fault in a mapping's key, as against its value, by one more part.
-    location = tuple(part for part in fault["loc"] if part != "[key]")
+    marked = tuple(part for part in fault["loc"] if part != "[key]")
     value, context = fault["input"], fault.get("ctx") or {}
+    location, owner, field = _find(model, marked)
     path = _path(location, root)
-    owner, field = _find(model, location)
     example = _example(field, location)
     match fault["type"]:
         case "extra_forbidden":
-            near = _near(model, fault)
+            near = _near(model, marked)
             hint = f"did you mean {near}?" if near else f"known here: {', '.join(sorted(_keys(owner)))}"
             return f"{path} is not a known setting; {hint}"
         case "missing":
             return f"{path} is missing; add it{example}"
+        case "union_tag_not_found":
+            return f"{path}.{context['discriminator'].strip(chr(39))} is missing; add it{example}"
+        case "union_tag_invalid":
+            key, tag = context["discriminator"].strip("'"), context["tag"]
+            return f"{path}.{key}: {tag!r} is not known; use {' or '.join(context['expected_tags'].split(', '))}"
         case "value_error":
             # A rule over a whole file names its keys itself.
             return f"{path}: {context['error']}" if path else str(context["error"])
@@ -143,10 +148,10 @@ def _sentence(model: type[BaseModel], fault: Any, root: str) -> str:
             return f"{path}: {_shown(value)} is not allowed; it must {rule}{example}"
 
 
-def _near(model: type[BaseModel], fault: Any) -> str | None:
+def _near(model: type[BaseModel], location: Sequence[Any]) -> str | None:
     """The known key that an unknown one resembles."""
-    owner, _ = _find(model, fault["loc"])
-    return next(iter(difflib.get_close_matches(str(fault["loc"][-1]), sorted(_keys(owner)), n=1)), None)
+    _, owner, _ = _find(model, location)
+    return next(iter(difflib.get_close_matches(str(location[-1]), sorted(_keys(owner)), n=1)), None)
 
 
 def _path(location: Sequence[Any], root: str) -> str:
@@ -178,12 +183,20 @@ def _keys(owner: type[BaseModel] | None) -> list[str]:
     return [field.alias or name for name, field in owner.model_fields.items()] if owner else []
 
 
-def _find(model: type[BaseModel], location: Sequence[Any]) -> tuple[type[BaseModel] | None, Any]:
-    """The model class that owns the last part of `location` (None inside a list or mapping), and the field there."""
+def _find(model: type[BaseModel], location: Sequence[Any]) -> tuple[list[Any], type[BaseModel] | None, Any]:
+    """A location as a file has it, the model class that owns its last part (None inside a list or mapping), and the field there.
+
+    Pydantic adds a part for the member of a tagged union; no file has it.
+    """
     here: Any = model
     owner: type[BaseModel] | None = None
     field: Any = None
+    written: list[Any] = []
     for part in location:
+        if isinstance(here, tuple):
+            here = next(member for member in here if part in _tags(member))
+            continue
+        written.append(part)
         if isinstance(here, type) and issubclass(here, BaseModel):
             owner = here
             field = next((f for n, f in owner.model_fields.items() if part in (n, f.alias)), None)
@@ -192,11 +205,27 @@ def _find(model: type[BaseModel], location: Sequence[Any]) -> tuple[type[BaseMod
             # A mapping's values stand last, a list's or tuple's items first.
             arguments = get_args(here)
             owner, here = None, _element(arguments[-1 if isinstance(part, str) else 0]) if arguments else None
-    return owner, field
+    return written, owner, field
 
 
 def _element(annotation: Any) -> Any:
-    """`annotation` without Optional and Annotated around it."""
+    """`annotation` without Optional and Annotated around it; of a union of models, all members."""
     while get_origin(annotation) in (Annotated, Union, UnionType):
-        annotation = next(a for a in get_args(annotation) if a is not type(None))
+        arguments = get_args(annotation)
+        if get_origin(annotation) is Annotated:
+            arguments = arguments[:1]
+        members = tuple(a for a in arguments if a is not type(None))
+        if len(members) > 1 and all(isinstance(member, type) and issubclass(member, BaseModel) for member in members):
+            return members
+        annotation = members[0]
     return annotation
+
+
+def _tags(member: type[BaseModel]) -> set[str]:
+    """What may stand in the fields that tell the members of a union apart."""
+    return {
+        tag
+        for field in member.model_fields.values()
+        if get_origin(field.annotation) is Literal
+        for tag in get_args(field.annotation)
+    }

@@ -257,12 +257,12 @@ def test_no_input_whatever_ends_in_anything_but_a_sentence(raw: dict[str, object
 
 @given(st.sampled_from(["accelerators", "replicas", "maxModelLen", "configFile", "cache", "nodePool", "source", "profile"]), JSON)
 def test_any_value_of_any_setting_is_used_or_refused_by_name(key: str, value: object) -> None:
-    content = yaml.safe_load((Path(settings.__file__).parent / WHERE).read_text())["config"]
+    content = yaml.safe_load((Path(settings.__file__).parents[1] / WHERE).read_text())["config"]
     raw = {k.removeprefix("llm-platform:"): v for k, v in content.items() if k.startswith("llm-platform:")}
     raw["models"]["qwen2-5-7b"][key] = value
     try:
         loaded = validate(settings.Settings, raw, WHERE)
-        settings.plan(loaded, WHERE, Path(settings.__file__).parent)
+        settings.plan(loaded, WHERE, Path(settings.__file__).parents[1])
     except InputError as error:
         sentences = str(error)
     else:
