@@ -48,10 +48,12 @@ for name, model in config.models.items():
         name,
         {
             "namespace_name": namespaces["models"],
-            "node_agents_namespace_name": namespaces["node-agents"],
-            "host_path": f"{model.cache.path}/{name}",
             "size_gib": math.ceil(planned.weights_gib * 1.2),
-            "pool": pool.args(),
+            "node_disk": {
+                "host_path": f"{model.cache.path}/{name}",
+                "node_agents_namespace_name": namespaces["node-agents"],
+                "pool": pool.args(),
+            },
         },
         opts=on_cluster,
     )

@@ -10,11 +10,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from components.inputs import InputError
-from sandbox.control_plane import ControlPlane
 from sandbox.engine import Engine, erase, exclusive
 from sandbox.errors import SandboxError
-from sandbox.project import Project
-from sandbox.summary import show, status_screen, summary
+from sandbox.ground import ground
+from sandbox.project import Project, Stack
+from sandbox.summary import show, summary
 from sandbox.toolchain import doctor as examine
 from sandbox.toolchain import doctor_table, ensure
 
@@ -26,63 +26,64 @@ AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 @app.command()
 def up(stack: StackName) -> None:
-    """Bring a stack up on its own control plane."""
-    with Engine.open(_project().stack(stack)) as engine:
+    """Bring a stack up, on its own control plane or in its own AWS account."""
+    with Engine.open(_stack(stack)) as engine:
         engine.up(_print)
         show(summary(stack, engine.export().get("resources") or [], engine.outputs()))
 
 
 @app.command()
-def preview(stack: StackName) -> None:
+def preview(stack: StackName, as_json: AsJson = False) -> None:
     """Show what `up` would do."""
-    with Engine.open(_project().stack(stack)) as engine:
-        engine.preview(_print)
+    with Engine.open(_stack(stack)) as engine:
+        steps = engine.preview(_ignore if as_json else _print)
+    if as_json:
+        typer.echo(json.dumps(steps, indent=2))
 
 
 @app.command()
 def refresh(stack: StackName) -> None:
     """Read what is really there into the state."""
-    with Engine.open(_project().stack(stack)) as engine:
+    with Engine.open(_stack(stack)) as engine:
         engine.refresh(_print)
 
 
 @app.command()
 def down(stack: StackName) -> None:
-    """Delete every object of a stack, then stop its control plane and forget it."""
-    project = _project()
-    if project.workspace(stack).exists():
-        with Engine.open(project.stack(stack)) as engine:
+    """Delete every object of a stack, then end what it stood on and forget it."""
+    declared = _stack(stack)
+    if declared.project.workspace(stack).exists():
+        with Engine.open(declared) as engine:
             engine.down(_print)
             engine.forget()
     else:
-        ControlPlane(stack, project.clusters).reset()
+        ground(declared).reset()
     typer.echo(f"The stack {stack} is down: no object, process or port is left.")
 
 
 @app.command()
 def start(stack: StackName) -> None:
-    """Start a stack's control plane and nodes, without the stack."""
-    project = _project()
-    declared = project.stack(stack)
+    """Start a stack's control plane and nodes, or its AWS account, without the stack."""
+    declared = _stack(stack)
     with exclusive(declared):
-        _control_plane(project, stack).start(ensure(), declared.rehearsal.nodes)
+        ground(declared).start(ensure())
     status(stack)
 
 
 @app.command()
 def stop(stack: StackName) -> None:
     """Stop a stack's control plane; its data stays."""
-    _control_plane(_project(), stack).stop()
+    ground(_stack(stack)).stop()
 
 
 @app.command()
 def status(stack: StackName, as_json: AsJson = False) -> None:
     """Say what runs."""
-    found = _control_plane(_project(), stack).status()
+    found, screen = ground(_stack(stack)).status()
     if as_json:
-        typer.echo(json.dumps(asdict(found), indent=2))
+        typer.echo(json.dumps(found, indent=2))
     else:
-        show(status_screen(found))
+        show(screen)
 
 
 @app.command()
@@ -91,23 +92,25 @@ def logs(
     component: Annotated[str | None, typer.Argument(help="etcd, kube-apiserver, …; all when left out.")] = None,
     lines: Annotated[int, typer.Option(min=1, help="Last lines of each.")] = 50,
 ) -> None:
-    """Show what the control plane's processes wrote."""
-    typer.echo(_control_plane(_project(), stack).logs(component, lines=lines))
+    """Show what the processes of a rehearsal wrote."""
+    typer.echo(ground(_stack(stack)).logs(component, lines))
 
 
 @app.command()
 def kubeconfig(stack: StackName) -> None:
-    """Print the path of the kubeconfig, for KUBECONFIG."""
-    typer.echo(_control_plane(_project(), stack).kubeconfig)
+    """Print the path of the administrator's kubeconfig (of several clusters: all of them), for KUBECONFIG."""
+    files = ground(_stack(stack)).kubeconfigs()
+    if not files:
+        raise SandboxError(f"the stack {stack} has no cluster yet; bring it up with `python -m sandbox up {stack}`")
+    typer.echo(os.pathsep.join(map(str, files)))
 
 
 @app.command()
 def reset(stack: StackName) -> None:
-    """Stop a stack's control plane and forget everything about the stack, deleting nothing one by one."""
-    project = _project()
-    declared = project.stack(stack)
+    """End everything of a stack's rehearsal and forget it, deleting nothing one by one."""
+    declared = _stack(stack)
     with exclusive(declared):
-        erase(declared, _control_plane(project, stack))
+        erase(declared, ground(declared))
 
 
 @app.command()
@@ -126,12 +129,12 @@ def doctor(as_json: AsJson = False) -> None:
         show(doctor_table())
 
 
-def _project() -> Project:
-    return Project.find(Path.cwd())
+def _stack(name: str) -> Stack:
+    return Project.find(Path.cwd()).stack(name)
 
 
-def _control_plane(project: Project, stack: str) -> ControlPlane:
-    return ControlPlane(stack, project.clusters)
+def _ignore(_text: str) -> None:
+    """The engine's own output, where nobody reads it."""
 
 
 def _print(text: str) -> None:

@@ -1,8 +1,8 @@
 """The real Pulumi engine, run over a project on the rehearsal platform.
 
 Everything the engine needs is prepared for one run: tools on PATH, a file backend, a generated passphrase, a workspace with
-copies of the project's files, and the kubeconfig of the stack's own control plane. The program runs inline, so no language host
-is needed; it is the same `__main__.py` that `pulumi up` runs.
+copies of the project's files, and what the stack stands on: a control plane or an AWS account. The program runs inline, so no
+language host is needed; it is the same `__main__.py` that `pulumi up` runs.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from filelock import FileLock, Timeout
 from pulumi import automation
 
 from sandbox import recovery
-from sandbox.control_plane import ControlPlane
 from sandbox.errors import SandboxError
+from sandbox.ground import STAND_INS, Ground, ground
 from sandbox.plugins import EMULATED, emulated, install
 from sandbox.project import Stack
 from sandbox.reports import sentences
@@ -31,32 +31,40 @@ Output = Callable[[str], Any]
 
 
 class Engine:
-    """One stack of a project on its own control plane. Use `Engine.open`; it holds the stack's lock."""
+    """One stack of a project on its own ground. Use `Engine.open`; it holds the stack's lock."""
 
-    def __init__(self, stack: Stack, control_plane: ControlPlane, environment: Mapping[str, str]) -> None:
+    def __init__(self, stack: Stack, below: Ground, environment: Mapping[str, str]) -> None:
         self.stack = stack
-        self.control_plane = control_plane
+        self.ground = below
         self._environment = dict(environment)
         self._automation = self._select()
 
     @classmethod
     @contextlib.contextmanager
     def open(cls, stack: Stack) -> Iterator["Engine"]:
-        """The engine of a stack, with its control plane running. One at a time: a second one is told who works on the stack."""
+        """The engine of a stack, with its ground running. One at a time: a second one is told who works on the stack."""
         with exclusive(stack):
             binaries = ensure(REHEARSAL)
             install(binaries["pulumi"], stack.project.home / "plugins-tried", lambda line: print(line, file=sys.stderr))  # noqa: T201
-            control_plane = ControlPlane(stack.name, stack.project.clusters)
-            control_plane.start(binaries, stack.rehearsal.nodes)
-            recovery.restore_checkpoint(stack.project.state, stack.project.manifest["name"], stack.name)
-            environment = _environment(stack, binaries["pulumi"], control_plane)
+            recovery.restore_checkpoint(stack.project.checkpoint(stack.name))
+            below = ground(stack)
+            below.start(binaries)
+            environment = _environment(stack, binaries["pulumi"], below)
             with _inside(stack.project.root, environment):
-                yield cls(stack, control_plane, environment)
+                yield cls(stack, below, environment)
 
-    def preview(self, output: Output) -> None:
-        """What `up` would do; changes nothing."""
+    def preview(self, output: Output) -> list[dict[str, Any]]:
+        """What `up` would do; changes nothing. Returns every step that is not `same`: op, type, urn, and what it is for."""
+        steps: list[dict[str, Any]] = []
+
+        def listen(event: automation.EngineEvent) -> None:
+            heard(event)
+            if event.resource_pre_event and (step := event.resource_pre_event.metadata).op != "same":
+                steps.append({"op": step.op.value, "type": step.type, "urn": step.urn, "keys": step.keys, "diffs": step.diffs})
+
         with sentences() as heard:
-            self._automation.preview(diff=True, on_output=output, on_event=heard, color=_color())
+            self._automation.preview(diff=True, on_output=output, on_event=listen, color=_color())
+        return steps
 
     def up(self, output: Output) -> None:
         """Brings the stack up; what an interrupted run left behind is taken over first."""
@@ -71,10 +79,20 @@ class Engine:
             self._automation.refresh(on_output=output, on_event=heard, color=_color(), suppress_outputs=True)
 
     def down(self, output: Output) -> None:
-        """Deletes every object of the stack, and the stack."""
+        """Deletes every object of the stack, and the stack.
+
+        What refuses to be deleted is told first that it may be, as the runbook for a real stack has it. Raises SandboxError when
+        something is left behind.
+        """
         with sentences() as heard:
             self._recover(output)
+            if any(resource.get("protect") for resource in self.export().get("resources") or []):
+                output("the stack is protected: aws.protect is turned off and rolled out before anything is deleted")
+                self._automation.set_config("llm-platform:aws.protect", automation.ConfigValue("false"), path=True)
+                self._automation.up(on_output=output, on_event=heard, color=_color(), suppress_outputs=True)
             self._automation.destroy(on_output=output, on_event=heard, color=_color(), suppress_outputs=True, remove=True)
+        if leaks := self.ground.leaks():
+            raise SandboxError(f"the stack is down, but left behind: {', '.join(leaks)}")
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs, secrets left out."""
@@ -85,11 +103,11 @@ class Engine:
         return dict(self._automation.export_stack().deployment or {})
 
     def forget(self) -> None:
-        """Stop the control plane and delete what the stack keeps here. For a stack that is down."""
-        erase(self.stack, self.control_plane)
+        """Stop the ground and delete what the stack keeps here. For a stack that is down."""
+        erase(self.stack, self.ground)
 
     def _recover(self, output: Output) -> None:
-        recovery.recover(self._automation, self.stack.project.state, self.control_plane.kubeconfig, output)
+        recovery.recover(self._automation, self.stack.project.state, self.ground.kubeconfigs(), output)
 
     def _select(self) -> automation.Stack:
         root = self.stack.project.root
@@ -127,21 +145,21 @@ def exclusive(stack: Stack) -> Iterator[None]:
         lock.release()
 
 
-def erase(stack: Stack, control_plane: ControlPlane) -> None:
-    """Stop a stack's control plane and delete its data, its workspace and its state."""
-    control_plane.reset()
+def erase(stack: Stack, below: Ground) -> None:
+    """Stop a stack's ground and delete its data, its workspace and its state."""
+    below.reset()
     shutil.rmtree(stack.project.workspace(stack.name), ignore_errors=True)
     for kept in stack.project.state.glob(".pulumi/*/**/*"):
         if kept.name == stack.name or kept.name.startswith(f"{stack.name}."):
             shutil.rmtree(kept) if kept.is_dir() else kept.unlink(missing_ok=True)
 
 
-def _environment(stack: Stack, pulumi: Path, control_plane: ControlPlane) -> dict[str, str]:
+def _environment(stack: Stack, pulumi: Path, below: Ground) -> dict[str, str]:
     state = stack.project.state
     state.mkdir(parents=True, exist_ok=True)
-    path = [str(pulumi.parent), os.environ.get("PATH", os.defpath)]
+    path = [str(STAND_INS), str(pulumi.parent), os.environ.get("PATH", os.defpath)]
     return {
-        "KUBECONFIG": str(_kubeconfig(stack, control_plane)),
+        **below.environment(),
         "LLM_PLATFORM_PYTHON": sys.executable,
         "PATH": os.pathsep.join(path),
         "PULUMI_BACKEND_URL": state.as_uri(),
@@ -153,19 +171,6 @@ def _environment(stack: Stack, pulumi: Path, control_plane: ControlPlane) -> dic
         "PULUMI_ERROR_OUTPUT_STRING": "1",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
     }
-
-
-def _kubeconfig(stack: Stack, control_plane: ControlPlane) -> Path:
-    """The control plane's kubeconfig under the context the stack asks for: a stack of a real cluster is rehearsed as it is."""
-    if stack.context in (None, control_plane.context):
-        return control_plane.kubeconfig
-    content = yaml.safe_load(control_plane.kubeconfig.read_text())
-    content["contexts"][0]["name"] = content["current-context"] = stack.context
-    file = stack.project.workspace(stack.name) / "kubeconfig"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.touch(mode=0o600)
-    file.write_text(yaml.safe_dump(content))
-    return file
 
 
 def _passphrase(state: Path) -> Path:

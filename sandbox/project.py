@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, model_validator
@@ -39,6 +39,15 @@ class Project:
         return self.home / "clusters"
 
     @property
+    def accounts(self) -> Path:
+        """Data of the emulated AWS accounts, one directory each."""
+        return self.home / "accounts"
+
+    def checkpoint(self, stack: str) -> Path:
+        """Where Pulumi records a stack."""
+        return self.state / ".pulumi" / "stacks" / str(self.manifest["name"]) / f"{stack}.json"
+
+    @property
     def state(self) -> Path:
         """Pulumi's file backend."""
         return self.home / "state"
@@ -56,8 +65,12 @@ class Project:
             known = sorted(p.name.removeprefix("Pulumi.").removesuffix(".yaml") for p in self.root.glob(pattern))
             raise SandboxError(f"{where} does not exist; the stacks of this project are: {', '.join(known) or 'none'}")
         config = settings.read_stack_file(path, where)
-        context = settings.from_config(config, where).cluster.context if self.manifest["name"] == settings.PROJECT else None
-        return Stack(self, name, path, context, Rehearsal.read(config, where))
+        rehearsal = Rehearsal.read(config, where)
+        if self.manifest["name"] != settings.PROJECT:
+            return Stack(self, name, path, None, rehearsal.region, rehearsal)
+        given = settings.from_config(config, where)
+        on_eks = given.on_eks()
+        return Stack(self, name, path, given.context, on_eks.aws.region if on_eks else None, rehearsal)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -78,6 +91,8 @@ class Stack:
     file: Path
     context: str | None
     """The kubeconfig context its program asks for, where it says so."""
+    region: str | None
+    """The AWS region its program works in; None without AWS."""
     rehearsal: "Rehearsal"
 
 
@@ -88,6 +103,11 @@ class Rehearsal(Model):
     """The simulated nodes."""
     await_seconds: int = Field(120, alias="sandbox:awaitSeconds", ge=1, strict=True, examples=[120])
     """Longest wait for any one object, whatever the program allows for: nodes that pull no image start in a second."""
+
+    region: str | None = Field(None, alias="sandbox:region", min_length=1, examples=["us-east-1"])
+    """The AWS region of a program that is not this one; this one says it under `aws`."""
+    quotas: Mapping[str, Annotated[float, Field(ge=0)]] = Field({}, alias="sandbox:quotas", examples=["{L-DB2E81BA: 64}"])
+    """Quotas of the emulated account by code, in vCPUs; whatever is left out is plenty."""
 
     @classmethod
     def read(cls, config: Mapping[str, Any], where: str) -> "Rehearsal":

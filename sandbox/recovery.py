@@ -23,8 +23,11 @@ _MANAGER = "pulumi-kubernetes"
 """How the field managers of the Kubernetes provider begin, the official one's and the emulation's."""
 
 
-def recover(stack: automation.Stack, state: Path, kubeconfig: Path, output: Callable[[str], Any]) -> None:
-    """Make the recorded state whole again. Raises SandboxError when another engine really is at work."""
+def recover(stack: automation.Stack, state: Path, kubeconfigs: Sequence[Path], output: Callable[[str], Any]) -> None:
+    """Make the recorded state whole again. Raises SandboxError when another engine really is at work.
+
+    What was being made in AWS is forgotten here: the emulated account remembers it, and answers whoever asks again.
+    """
     _remove_dead_lock(stack, state)
     recorded = stack.export_stack()
     deployment = dict(recorded.deployment or {})
@@ -32,20 +35,21 @@ def recover(stack: automation.Stack, state: Path, kubeconfig: Path, output: Call
     creations = [operation["resource"] for operation in pending if operation["type"] == "creating"]
     if not creations:
         return
-    found = asyncio.run(_find(creations, kubeconfig.read_text()))
-    output(f"an earlier run was interrupted: {len(found)} of the {len(creations)} objects it was making are there, taken over")
+    objects = [resource for resource in creations if str(resource["type"]).startswith("kubernetes:")]
+    found = [resource for file in kubeconfigs for resource in asyncio.run(_find(objects, file.read_text()))]
+    if objects:
+        output(f"an earlier run was interrupted: {len(found)} of the {len(objects)} objects it was making are there, taken over")
     # The engine's own `refresh --import-pending-creates` (3.259.0) drops what it is told to import.
     deployment["resources"] = [*deployment.get("resources", []), *found]
     stack.import_stack(automation.Deployment(version=recorded.version, deployment=deployment))
     stack.refresh(suppress_outputs=True)
 
 
-def restore_checkpoint(state: Path, project: str, stack: str) -> None:
+def restore_checkpoint(checkpoint: Path) -> None:
     """Put the last whole checkpoint in the place of one that was being written when the engine was killed.
 
     The engine writes the beginning of an operation before it begins, so the checkpoint before this one names whatever was made.
     """
-    checkpoint = state / ".pulumi" / "stacks" / project / f"{stack}.json"
     backup = checkpoint.with_name(f"{checkpoint.name}.bak")
     for file in (checkpoint, backup):
         # What the storage library notes beside each file; without it the file is read all the same.
@@ -85,7 +89,7 @@ async def _find(creations: Sequence[dict[str, Any]], kubeconfig: str) -> list[di
     found = []
     for resource in creations:
         wanted = resource.get("inputs") or {}
-        if not str(resource["type"]).startswith("kubernetes:") or not wanted.get("metadata", {}).get("name"):
+        if not wanted.get("metadata", {}).get("name"):
             continue
         kind = await cluster.kind(Type(wanted["apiVersion"], wanted["kind"]))
         live = await cluster.get(kind, wanted) if kind else None

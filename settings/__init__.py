@@ -8,4 +8,15 @@ from settings.files import PROJECT, from_config, from_file, json_schema, load, r
 from settings.planning import plan
 from settings.sections import Settings
 
-__all__ = ["PROJECT", "Settings", "from_config", "from_file", "json_schema", "load", "plan", "read_stack_file", "stack_file"]
+__all__ = [
+    "PROJECT",
+    "EksClusterSettings",
+    "Settings",
+    "from_config",
+    "from_file",
+    "json_schema",
+    "load",
+    "plan",
+    "read_stack_file",
+    "stack_file",
+]

@@ -12,10 +12,17 @@ from components.types import DnsLabel, HostPath, Repository, Revision
 class CacheSettings(Model):
     """Where a model lies."""
 
-    kind: Literal["hostPath"] = Field("hostPath", description="A directory on the disk of the pool's node.")
-    path: HostPath = Field(
-        "/var/lib/llm-platform/models", description="Parent directory on the node; each model gets one below it."
+    kind: Literal["hostPath", "efs", "lustre"] = Field(
+        "hostPath", description="A directory on the disk of the pool's one node, or a file system of `storage`.", examples=["efs"]
     )
+    path: HostPath | None = Field(
+        None, description="For hostPath: parent directory on the node; each model gets one below it. By machine image."
+    )
+
+    @property
+    def backend(self) -> str:
+        """Its name in the planner's catalogue."""
+        return {"hostPath": "hostPath-nvme", "efs": "efs", "lustre": "fsx-lustre"}[self.kind]
 
 
 class ModelSettings(Model):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from components.inputs import InputError
-from components.types import NodePoolModel
+from components.types import NodePool
 from planner.capacity import Offer
 from planner.catalog.hardware import UnknownAcceleratorError, accelerator, instance_types
 from planner.catalog.models import UnknownModelError
@@ -39,12 +39,13 @@ def plan(settings: Settings, where: str, root: Path) -> StackPlan:
 
 
 def _stack_model(settings: Settings, name: str, model: ModelSettings, root: Path) -> StackModel:
-    pool = settings.cluster.node_pools[model.node_pool]
+    pool = settings.cluster.pool(model.node_pool)
+    instance = settings.cluster.instance_type(model.node_pool)
     return StackModel(
         name=name,
         model=_planned_model(model, root),
-        offer=_offer(model.node_pool, pool),
-        instance_type=_instance_type(pool),
+        offer=_offer(pool, instance),
+        instance_type=instance,
         profile=model.profile,
         options=Options(
             max_model_len=model.max_model_len,
@@ -57,6 +58,7 @@ def _stack_model(settings: Settings, name: str, model: ModelSettings, root: Path
         ),
         accelerators=model.accelerators,
         replicas=model.replicas,
+        storage=model.cache.backend,
     )
 
 
@@ -72,10 +74,11 @@ def _planned_model(model: ModelSettings, root: Path) -> PlannedModel:
     return model_of({"config": config, "model": model.source})[0]
 
 
-def _offer(name: str, pool: NodePoolModel) -> Offer:
+def _offer(pool: NodePool, instance: str | None) -> Offer:
+    name = pool.name
     if pool.accelerator is None:
         raise RequestError(f"pool {name} has no accelerators; use a pool that has some")
-    known = instance_types().get(_instance_type(pool) or "")
+    known = instance_types().get(instance or "")
     product = pool.accelerator.product or (known.accelerator if known else None)
     memory = pool.accelerator.memory_gib
     if product is None and memory is None:
@@ -95,8 +98,3 @@ def _offer(name: str, pool: NodePoolModel) -> Offer:
         name=name, device=card, per_node=pool.accelerator.per_node, several_nodes=False, max_nodes=pool.max_nodes, host=host
     )
 
-
-def _instance_type(pool: NodePoolModel) -> str | None:
-    """The EC2 type of a pool's nodes by their well-known label, where the catalogue has it."""
-    name = pool.labels.get("node.kubernetes.io/instance-type", "")
-    return name if name in instance_types() else None

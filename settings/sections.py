@@ -1,6 +1,8 @@
 """All sections of a stack file, and what has to fit together."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -8,7 +10,8 @@ from components.inputs import Model
 from components.serving.config import check_accelerators, check_model_name
 from components.storage.model_cache import check_one_node
 from components.types import DnsLabel
-from settings.clusters import ExistingClusterSettings
+from settings.aws import AwsSettings, NetworkSettings, StorageSettings
+from settings.clusters import EksClusterSettings, ExistingClusterSettings
 from settings.models import BudgetSettings, ModelSettings, PriceSettings
 
 
@@ -19,16 +22,72 @@ class NamespaceSettings(Model):
     node_agents: DnsLabel = Field("node-agents", description="What must touch the nodes; Pod Security privileged.")
 
 
+@dataclass(frozen=True)
+class OnEks:
+    """The sections of a stack that makes its cluster on EKS."""
+
+    aws: AwsSettings
+    network: NetworkSettings
+    cluster: EksClusterSettings
+    storage: StorageSettings
+
+
 class Settings(Model):
     """All sections of a stack file."""
 
-    cluster: ExistingClusterSettings = Field(description="The cluster everything runs on.")
+    aws: AwsSettings | None = Field(None, description="The AWS account and region; for a cluster of kind eks.")
+    network: NetworkSettings | None = Field(None, description="The network; for a cluster of kind eks.")
+    cluster: Annotated[ExistingClusterSettings | EksClusterSettings, Field(discriminator="kind")] = Field(
+        description="The cluster everything runs on.", examples=["{kind: existing, ...}"]
+    )
+    storage: StorageSettings | None = Field(None, description="File systems and bucket for models; for a cluster of kind eks.")
     namespaces: NamespaceSettings = Field(default_factory=NamespaceSettings, description="Names of the namespaces.")
     models: Mapping[DnsLabel, ModelSettings] = Field(
         default_factory=dict, description="Models by the name clients ask for and the Service gets."
     )
     budget: BudgetSettings | None = Field(None, description="A preview that would cost more fails.")
     prices: PriceSettings = Field(default_factory=PriceSettings, description="Prices the planner reckons with.")
+
+    def on_eks(self) -> OnEks | None:
+        """What the stack makes in AWS; None where its cluster exists already."""
+        if not isinstance(self.cluster, EksClusterSettings) or not self.aws or not self.network:
+            return None
+        return OnEks(self.aws, self.network, self.cluster, self.storage or StorageSettings())
+
+    @property
+    def context(self) -> str | None:
+        """The context of the kubeconfig the stack asks for; None where it makes its cluster."""
+        return self.cluster.context if isinstance(self.cluster, ExistingClusterSettings) else None
+
+    @model_validator(mode="after")
+    def _sections_fit_the_cluster(self) -> "Settings":
+        given = {"aws": self.aws, "network": self.network, "storage": self.storage}
+        if isinstance(self.cluster, ExistingClusterSettings):
+            for name, section in given.items():
+                if section is not None:
+                    raise ValueError(f"{name}: only a cluster of kind eks uses it; remove it, or use cluster.kind: eks")
+            return self
+        for name in ("aws", "network"):
+            if given[name] is None:
+                raise ValueError(f"{name} is missing; a cluster of kind eks needs it, see stacks/Pulumi.dev.yaml")
+        return self
+
+    @model_validator(mode="after")
+    def _zones_are_there(self) -> "Settings":
+        eks = self.on_eks()
+        if not eks:
+            return self
+        for zone in eks.network.zones:
+            if zone[:-1] != eks.aws.region:
+                raise ValueError(f"network.zones: {zone} is not in aws.region {eks.aws.region}; use e.g. {eks.aws.region}a")
+        named = {f"cluster.nodePools.{name}.zones": pool.zones or () for name, pool in eks.cluster.node_pools.items()}
+        if eks.storage.lustre:
+            named["storage.lustre.zone"] = (eks.storage.lustre.zone,)
+        for key, zones in named.items():
+            for zone in zones:
+                if zone not in eks.network.zones:
+                    raise ValueError(f"{key}: {zone} is not a zone of network.zones; use one of {', '.join(eks.network.zones)}")
+        return self
 
     @model_validator(mode="after")
     def _models_fit_their_pools(self) -> "Settings":

@@ -31,31 +31,43 @@ def model_directory(source: str, revision: str) -> str:
     return f"{MODEL_ROOT}/{source.replace('/', '--')}/{revision}"
 
 
-def host_path_volume(path: str, size_gib: int, storage_class: str, pool: NodePool) -> dict[str, Any]:
-    """Spec of a PersistentVolume on the disk of the pool's node. The data outlives the volume.
+ON_ONE_NODE, ON_MANY_NODES = "ReadWriteOnce", "ReadWriteMany"
 
-    `size_gib` is nominal (a directory has no quota) but decides which claims fit. The class exists nowhere: it only keeps the
-    claims of others away from this volume.
+
+def volume_spec(access: str, size_gib: int, storage_class: str) -> dict[str, Any]:
+    """What the specs of all our PersistentVolumes share. The data outlives the volume.
+
+    `size_gib` is nominal (neither a directory nor a shared file system has a quota) but decides which claims fit. The class
+    exists nowhere: it only keeps the claims of others away from this volume.
     """
     return {
         "capacity": {"storage": f"{size_gib}Gi"},
-        "accessModes": ["ReadWriteOnce"],
+        "accessModes": [access],
         "persistentVolumeReclaimPolicy": "Retain",
         "storageClassName": storage_class,
         "volumeMode": "Filesystem",
-        "hostPath": {"path": path, "type": "Directory"},
-        "nodeAffinity": {"required": pool.node_affinity()},
     }
 
 
-def host_path_claim(volume: pulumi.Input[str], size_gib: int, storage_class: str) -> dict[str, Any]:
+def host_path_source(path: str, pool: NodePool) -> dict[str, Any]:
+    """The part of a PersistentVolume's spec for a directory on the disk of the pool's node."""
+    return {"hostPath": {"path": path, "type": "Directory"}, "nodeAffinity": {"required": pool.node_affinity()}}
+
+
+def csi_source(driver: str, handle: pulumi.Input[str], attributes: Mapping[str, pulumi.Input[str]]) -> dict[str, Any]:
+    """The part of a PersistentVolume's spec for a file system that a CSI driver mounts."""
+    found = {"driver": driver, "volumeHandle": handle}
+    return {"csi": found | ({"volumeAttributes": dict(attributes)} if attributes else {})}
+
+
+def claim_spec(volume_name: pulumi.Input[str], access: str, size_gib: int, storage_class: str) -> dict[str, Any]:
     """Spec of the claim of exactly that volume."""
     return {
-        "accessModes": ["ReadWriteOnce"],
+        "accessModes": [access],
         "resources": {"requests": {"storage": f"{size_gib}Gi"}},
         "storageClassName": storage_class,
         "volumeMode": "Filesystem",
-        "volumeName": volume,
+        "volumeName": volume_name,
     }
 
 

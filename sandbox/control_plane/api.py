@@ -1,7 +1,7 @@
 """The few calls the sandbox itself makes to the API server."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import httpx
@@ -35,12 +35,19 @@ class Api:
         """The version the server says it is, e.g. v1.36.3."""
         return str(self._call("GET", "/version")["gitVersion"])
 
-    def items(self, path: str, selector: str = "") -> list[dict[str, Any]]:
-        """The objects of the collection at `path` with these labels.
+    def get(self, path: str) -> dict[str, Any]:
+        """What `GET path` returns.
 
         Raises SandboxError with what the server said.
         """
-        answer = self._call("GET", path, params={"labelSelector": selector})
+        return self._call("GET", path)
+
+    def items(self, path: str, selector: str = "", fields: str = "") -> list[dict[str, Any]]:
+        """The objects of the collection at `path` with these labels and fields.
+
+        Raises SandboxError with what the server said.
+        """
+        answer = self._call("GET", path, params={"labelSelector": selector, "fieldSelector": fields})
         return list(answer["items"])
 
     def apply(self, path: str, manifest: Mapping[str, Any]) -> None:
@@ -56,19 +63,28 @@ class Api:
             headers={"Content-Type": "application/apply-patch+yaml"},
         )
 
-    def delete(self, path: str) -> None:
-        """Deletes the object at `path`; it may be gone already.
+    def delete(self, path: str, grace_s: int | None = None) -> None:
+        """Deletes the object at `path`; it may be gone already. `grace_s` replaces the grace period it asks for.
 
         Raises SandboxError with what the server said.
         """
-        self._call("DELETE", path, may_be_missing=True)
+        self._call("DELETE", path, (httpx.codes.NOT_FOUND,), params={} if grace_s is None else {"gracePeriodSeconds": grace_s})
 
-    def _call(self, method: str, path: str, *, may_be_missing: bool = False, **request: Any) -> dict[str, Any]:
+    def evict(self, namespace: str, pod: str) -> None:
+        """Asks for a pod to go; a disruption budget may forbid it for now, and it may be gone already.
+
+        Raises SandboxError with what the server said otherwise.
+        """
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
+        allowed = (httpx.codes.NOT_FOUND, httpx.codes.TOO_MANY_REQUESTS)
+        self._call("POST", f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction", allowed, json=body)
+
+    def _call(self, method: str, path: str, allowed: Collection[int] = (), **request: Any) -> dict[str, Any]:
         try:
             response = self._client.request(method, path, **request)
         except httpx.HTTPError as error:
             raise SandboxError(f"the API server at {self._client.base_url} does not answer: {error}") from error
         answer: dict[str, Any] = response.json()
-        if response.is_success or (may_be_missing and response.status_code == httpx.codes.NOT_FOUND):
+        if response.is_success or response.status_code in allowed:
             return answer
         raise SandboxError(f"the API server refused {method} {path}: {answer.get('message', response.status_code)}")

@@ -17,6 +17,7 @@ from sandbox.control_plane.api import Api
 from sandbox.control_plane.components import PORTS, SERVICE_IP, Component, Layout, components, server_url, write_configuration
 from sandbox.control_plane.files import explained_disk_errors, private_directory
 from sandbox.control_plane.node_groups import NodeGroup
+from sandbox.control_plane.pki import Pki
 from sandbox.control_plane.record import Record
 from sandbox.control_plane.status import NodeStatus, ProcessStatus, State, Status
 from sandbox.errors import SandboxError
@@ -64,8 +65,22 @@ class ControlPlane:
         """The name of that context."""
         return f"llm-platform-{self.name}"
 
+    @property
+    def pki(self) -> Pki:
+        """Its keys and certificates."""
+        return self._layout.pki
+
+    @property
+    def server(self) -> str:
+        """Where the API server answers. Raises KeyError before the first start."""
+        return server_url(Record.load(self._layout.record).ports)
+
+    def connect(self, timeout_s: float = 5.0) -> Api:
+        """A connection as administrator; `timeout_s` holds for each call. For an instance that runs."""
+        return self._api(Record.load(self._layout.record), "admin", timeout_s)
+
     def start(self, binaries: Mapping[str, Path], nodes: Sequence[NodeGroup]) -> Status:
-        """Makes the instance run with exactly these nodes, and returns when they are ready.
+        """Makes the instance run with exactly these declared nodes, and returns when they are ready.
 
         What runs already is left alone; what died, or would be called differently today, is started again. A recorded
         port that somebody else has by now is replaced by a free one. Raises SandboxError with the reason otherwise.
@@ -149,7 +164,7 @@ class ControlPlane:
             rbac.apply(api)
             self._run(record, clients)
             node_objects.reconcile(api, nodes, api.version())
-            self._wait("the nodes to be ready", record, lambda: all(map(node_objects.is_ready, node_objects.simulated(api))))
+            self._wait("the nodes to be ready", record, lambda: _are_ready(api))
             account = "/api/v1/namespaces/default/serviceaccounts/default"
             self._wait("the default service account", record, lambda: api.is_there(account))
 
@@ -252,6 +267,10 @@ def _ports_of(name: str, record: Record) -> list[int]:
     """The recorded ports a component listens on; etcd has one more, for peers."""
     names = ("etcd", "etcd-peer") if name == "etcd" else (name,)
     return [record.ports[name] for name in names if name in record.ports]
+
+
+def _are_ready(api: Api) -> bool:
+    return all(map(node_objects.is_ready, node_objects.simulated(api, owner=None)))
 
 
 def _node_status(node: Mapping[str, Any]) -> NodeStatus:

@@ -1,91 +1,75 @@
-"""Node objects for declared groups, and bringing the API server to exactly those."""
+"""Node objects for simulated machines, and bringing the API server to exactly those one owner wants."""
 
 import ipaddress
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from itertools import islice
 from typing import Any, TypeAlias
 
-from planner.catalog import accelerator as catalogue_accelerator
-from planner.catalog import instance_type
 from sandbox.control_plane.api import Api
 from sandbox.control_plane.components import SIMULATED_LABEL
 from sandbox.control_plane.device_plugins import DEVICES_ANNOTATION
-from sandbox.control_plane.node_groups import Accelerator, NodeGroup
-from sandbox.control_plane.quantities import quantity
+from sandbox.control_plane.machines import Machine, declared, plugin_devices, resources
+from sandbox.control_plane.node_groups import NodeGroup
 
 GROUP_LABEL = "sandbox.llm-platform/node-group"
+OWNER_LABEL = "sandbox.llm-platform/owner"
 ACCELERATOR_ANNOTATION = "sandbox.llm-platform/accelerator"
 
 _NODES = "/api/v1/nodes"
 _ADDRESSES = ipaddress.ip_network("10.64.0.0/16")
 
-_MIB = 2**20
-_PODS = 110
-
-# Karpenter's default vmMemoryOverheadPercent: what hypervisor and firmware take from the advertised memory.
-_VM_MEMORY_OVERHEAD = Decimal("0.075")
-
-# What the nodeadm of EKS reserves for kubelet and container runtime: memory by pods, processors by their number
-# (6 % of the first, 1 % of the second, 0.5 % of two more, 0.25 % of the rest), and the kubelet's eviction thresholds.
-_RESERVED_MEMORY = (255 + 11 * _PODS) * _MIB + 100 * _MIB
-_RESERVED_STORAGE = 1024 * _MIB
-_EVICTION_STORAGE = Decimal("0.1")
-
 Manifest: TypeAlias = dict[str, Any]
 
 
 def manifests(group: NodeGroup, number: int, address: str, version: str) -> tuple[Manifest, Manifest]:
-    """Node `number` of a group: its object and its status, to be applied one after the other.
+    """Node `number` of a declared group, as `objects` gives it."""
+    return objects(declared(group, number), address, version)
+
+
+def objects(machine: Machine, address: str, version: str) -> tuple[Manifest, Manifest]:
+    """A node: its object and its status, to be applied one after the other.
 
     `address` is the node's IP address; `version` is the Kubernetes version the kubelet reports, e.g. v1.36.3.
     """
-    name = f"{group.name}-{number}"
-    found = instance_type(group.instance_type) if group.instance_type else None
-    architecture = "arm64" if found and found.arch == "arm64" else "amd64"
-    accelerator = _accelerator(group)
-    devices = _devices(accelerator)
     labels = {
-        **group.labels,
-        "kubernetes.io/hostname": name,
-        "kubernetes.io/arch": architecture,
+        **machine.labels,
+        "kubernetes.io/hostname": machine.name,
+        "kubernetes.io/arch": machine.architecture,
         "kubernetes.io/os": "linux",
         SIMULATED_LABEL: "true",
-        GROUP_LABEL: group.name,
+        GROUP_LABEL: machine.group,
     }
-    if group.instance_type:
-        labels["node.kubernetes.io/instance-type"] = group.instance_type
-    if group.zone:
-        labels["topology.kubernetes.io/zone"] = group.zone
+    if machine.owner:
+        labels[OWNER_LABEL] = machine.owner
     annotations = {}
-    if accelerator:
-        annotations[ACCELERATOR_ANNOTATION] = accelerator.model_dump_json(by_alias=True, exclude_none=True)
-        if group.device_plugin == "required":
-            annotations[DEVICES_ANNOTATION] = json.dumps(devices)
+    if machine.accelerator:
+        annotations[ACCELERATOR_ANNOTATION] = machine.accelerator.model_dump_json(by_alias=True, exclude_none=True)
+    if waiting := plugin_devices(machine):
+        annotations[DEVICES_ANNOTATION] = json.dumps(waiting)
     identity = {"apiVersion": "v1", "kind": "Node"}
-    node = identity | {
-        "metadata": {"name": name, "labels": labels, "annotations": annotations},
-        "spec": {"taints": [taint.model_dump(exclude_defaults=True) for taint in group.taints]},
-    }
-    capacity, allocatable = _resources(group, devices if group.device_plugin == "builtin" else {})
+    spec: Manifest = {"taints": [taint.model_dump(exclude_defaults=True) for taint in machine.taints]}
+    if machine.unschedulable:
+        spec["unschedulable"] = True
+    node = identity | {"metadata": {"name": machine.name, "labels": labels, "annotations": annotations}, "spec": spec}
+    capacity, allocatable = resources(machine)
     status = identity | {
-        "metadata": {"name": name},
+        "metadata": {"name": machine.name},
         "status": {
             "capacity": capacity,
             "allocatable": allocatable,
-            "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
+            "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": machine.name}],
             "nodeInfo": {
-                "architecture": architecture,
+                "architecture": machine.architecture,
                 "operatingSystem": "linux",
                 "osImage": "simulated",
                 "kernelVersion": "simulated",
                 "kubeletVersion": version,
                 "kubeProxyVersion": "",
                 "containerRuntimeVersion": "simulated://",
-                "machineID": name,
-                "systemUUID": name,
-                "bootID": name,
+                "machineID": machine.name,
+                "systemUUID": machine.name,
+                "bootID": machine.name,
             },
         },
     }
@@ -93,22 +77,37 @@ def manifests(group: NodeGroup, number: int, address: str, version: str) -> tupl
 
 
 def reconcile(api: Api, groups: Sequence[NodeGroup], version: str) -> None:
-    """Makes the simulated nodes exactly those of `groups`: missing ones come, others change in place or go.
+    """Makes the declared nodes exactly those of `groups`: missing ones come, others change in place or go.
 
-    Raises SandboxError with what the API server said.
+    Nodes with another owner stay as they are. Raises SandboxError with what the API server said.
+    """
+    machines = [declared(group, number) for group in groups for number in range(group.count)]
+    wanted = {machine.name for machine in machines}
+    for node in simulated(api, owner=None):
+        if node["metadata"]["name"] not in wanted:
+            remove(api, node["metadata"]["name"])
+    put(api, machines, version)
+
+
+def put(api: Api, machines: Sequence[Machine], version: str) -> None:
+    """Makes these nodes be there as described, new or changed in place; others stay as they are.
+
+    One caller at a time per instance, for addresses are given out here. Raises SandboxError with what the API server said.
     """
     existing = {node["metadata"]["name"]: node for node in simulated(api)}
-    declared = {f"{group.name}-{number}": (group, number) for group in groups for number in range(group.count)}
-    for name in existing.keys() - declared.keys():
-        api.delete(f"{_NODES}/{name}")
     addresses = {name: _address(node) for name, node in existing.items()}
     free = _free_addresses(addresses)
-    for name, (group, number) in declared.items():
-        node, status = manifests(group, number, addresses.get(name) or next(free), version)
+    for machine in machines:
+        node, status = objects(machine, addresses.get(machine.name) or next(free), version)
         # Taints are one list: what the node lifecycle controller put there has to be said again.
-        node["spec"]["taints"] += _taints_of_kubernetes(existing.get(name, {}))
-        api.apply(f"{_NODES}/{name}", node)
-        api.apply(f"{_NODES}/{name}/status", status)
+        node["spec"]["taints"] += _taints_of_kubernetes(existing.get(machine.name, {}))
+        api.apply(f"{_NODES}/{machine.name}", node)
+        api.apply(f"{_NODES}/{machine.name}/status", status)
+
+
+def remove(api: Api, name: str) -> None:
+    """Deletes a node; it may be gone already. Raises SandboxError with what the API server said."""
+    api.delete(f"{_NODES}/{name}")
 
 
 def is_ready(node: Mapping[str, Any]) -> bool:
@@ -117,71 +116,10 @@ def is_ready(node: Mapping[str, Any]) -> bool:
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
-def simulated(api: Api) -> list[dict[str, Any]]:
-    """The simulated Node objects."""
-    return api.items(_NODES, selector=f"{SIMULATED_LABEL}=true")
-
-
-def _resources(group: NodeGroup, devices: Mapping[str, int]) -> tuple[dict[str, str], dict[str, str]]:
-    """Capacity and allocatable of a node, as quantities."""
-    if group.instance_type:
-        found = instance_type(group.instance_type)
-        cores = Decimal(found.vcpus)
-        memory = found.memory_mib * _MIB * (1 - _VM_MEMORY_OVERHEAD)
-    else:
-        cores, memory = quantity(group.cpu or "0"), quantity(group.memory or "0")
-    storage = quantity(group.ephemeral_storage)
-    fixed = {"pods": str(_PODS)} | {name: str(count) for name, count in devices.items()}
-    return (
-        _amounts(cores, memory, storage) | fixed,
-        _amounts(
-            cores - _reserved_cores(cores),
-            memory - _RESERVED_MEMORY,
-            storage * (1 - _EVICTION_STORAGE) - _RESERVED_STORAGE,
-        )
-        | fixed,
-    )
-
-
-def _amounts(cores: Decimal, memory: Decimal, storage: Decimal) -> dict[str, str]:
-    return {
-        "cpu": f"{max(0, int(cores * 1000))}m",
-        "memory": f"{max(0, int(memory // 1024))}Ki",
-        "ephemeral-storage": f"{max(0, int(storage // 1024))}Ki",
-    }
-
-
-def _reserved_cores(cores: Decimal) -> Decimal:
-    shares = ((1, Decimal("0.06")), (1, Decimal("0.01")), (2, Decimal("0.005")), (None, Decimal("0.0025")))
-    reserved, left = Decimal(0), cores
-    for width, share in shares:
-        part = left if width is None else min(left, Decimal(width))
-        reserved, left = reserved + part * share, left - part
-    return reserved
-
-
-def _accelerator(group: NodeGroup) -> Accelerator | None:
-    if not group.instance_type:
-        return group.accelerator
-    found = instance_type(group.instance_type)
-    device = catalogue_accelerator(found.accelerator)
-    return Accelerator(
-        resource=device.resource,
-        count=found.accelerator_count,
-        product=device.product.replace(" ", "-"),
-        memory_mib=int(device.memory_gib * 1024),
-        cores_per_device=device.multiprocessors if device.vendor == "aws" else None,
-    )
-
-
-def _devices(accelerator: Accelerator | None) -> dict[str, int]:
-    """What the node offers once its device plugin runs: resource name to count."""
-    if accelerator is None:
-        return {}
-    devices = {accelerator.resource: accelerator.count}
-    if accelerator.cores_per_device:
-        devices["aws.amazon.com/neuroncore"] = accelerator.count * accelerator.cores_per_device
-    return devices
+def simulated(api: Api, owner: str | None = "*") -> list[dict[str, Any]]:
+    """The simulated Node objects: of every owner ("*"), of one, or (None) those a stack file declares."""
+    of_owner = {"*": "", None: f",!{OWNER_LABEL}"}.get(owner, f",{OWNER_LABEL}={owner}")
+    return api.items(_NODES, selector=f"{SIMULATED_LABEL}=true{of_owner}")
 
 
 def _address(node: Mapping[str, Any]) -> str:

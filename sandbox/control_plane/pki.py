@@ -9,6 +9,8 @@ import ipaddress
 import secrets
 import shutil
 import ssl
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +37,7 @@ class _Leaf:
 
     authority: str
     user: str
-    group: str | None = None
+    groups: tuple[str, ...] = ()
     hosts: tuple[str, ...] = field(default=())
     client: bool = True
 
@@ -50,8 +52,8 @@ def _leaves(service_ip: str) -> dict[str, _Leaf]:
         "apiserver": _Leaf("ca", "kube-apiserver", hosts=(*service, "localhost", LOOPBACK, service_ip), client=False),
         "front-proxy-client": _Leaf("front-proxy-ca", "front-proxy-client"),
         # system:masters passes every check without RBAC; `start` uses it for the first role bindings and for nothing else.
-        "bootstrap": _Leaf("ca", "llm-platform:bootstrap", "system:masters"),
-        "admin": _Leaf("ca", "llm-platform:admin", ADMINISTRATORS),
+        "bootstrap": _Leaf("ca", "llm-platform:bootstrap", ("system:masters",)),
+        "admin": _Leaf("ca", "llm-platform:admin", (ADMINISTRATORS,)),
         "controller-manager": _Leaf("ca", "system:kube-controller-manager"),
         "scheduler": _Leaf("ca", "system:kube-scheduler"),
         "kwok": _Leaf("ca", KWOK_USER),
@@ -91,6 +93,16 @@ class Pki:
     def tls_context(self, user: str) -> ssl.SSLContext:
         """TLS towards the API server as `user`, trusting this instance's authority only."""
         return tls_context(self.certificate("ca"), self.certificate(user), self.key(user))
+
+    def issue(self, user: str, groups: Sequence[str], validity: datetime.timedelta) -> tuple[bytes, bytes]:
+        """A client certificate and its key, both PEM, for a user of the API server; nothing of it is kept."""
+        authority = x509.load_pem_x509_certificate(self.certificate("ca").read_bytes())
+        authority_key = serialization.load_pem_private_key(self.key("ca").read_bytes(), password=None)
+        if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
+            raise TypeError(f"{self.key('ca')} is no elliptic curve key, which is all this program makes")
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = _sign(_Leaf("ca", user, tuple(groups)), key, authority, authority_key, validity)
+        return certificate.public_bytes(serialization.Encoding.PEM), _pem(key)
 
     def ensure(self, service_ip: str) -> None:
         """Makes everything unless it is there: in a directory of its own that is renamed when complete."""
@@ -146,16 +158,18 @@ def _authority(subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.Cert
 
 
 def _sign(
-    leaf: _Leaf, key: ec.EllipticCurvePrivateKey, issuer: x509.Certificate, issuer_key: ec.EllipticCurvePrivateKey
+    leaf: _Leaf,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: x509.Certificate,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    validity: datetime.timedelta = _VALIDITY,
 ) -> x509.Certificate:
-    names = [x509.NameAttribute(NameOID.COMMON_NAME, leaf.user)]
-    if leaf.group:
-        names.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, leaf.group))
+    names = [*(x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in leaf.groups), _common_name(leaf.user)]
     purposes = [ExtendedKeyUsageOID.CLIENT_AUTH] if leaf.client else []
     if leaf.hosts:
         purposes.append(ExtendedKeyUsageOID.SERVER_AUTH)
     builder = (
-        _builder(x509.Name(names), issuer.subject, key.public_key())
+        _builder(x509.Name(names), issuer.subject, key.public_key(), validity)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
@@ -166,7 +180,15 @@ def _sign(
     return builder.sign(issuer_key, hashes.SHA256())
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _common_name(user: str) -> x509.NameAttribute[str]:
+    """X.520 allows 64 characters, ARNs are longer, and neither the API server nor OpenSSL minds."""
+    with warnings.catch_warnings(action="ignore"):
+        return x509.NameAttribute(NameOID.COMMON_NAME, user, _validate=False)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, validity: datetime.timedelta = _VALIDITY
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -175,7 +197,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCK_SKEW)
-        .not_valid_after(now + _VALIDITY)
+        .not_valid_after(now + validity)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 

@@ -47,10 +47,12 @@ EXAMPLES: dict[type[PlatformComponent], Example] = {
         name,
         {
             "namespace_name": "models",
-            "node_agents_namespace_name": "node-agents",
-            "host_path": "/var/lib/llm-platform/models/qwen",
             "size_gib": 7,
-            "pool": POOL,
+            "node_disk": {
+                "host_path": "/var/lib/llm-platform/models/qwen",
+                "node_agents_namespace_name": "node-agents",
+                "pool": POOL,
+            },
         },
         opts,
     ),

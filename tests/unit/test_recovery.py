@@ -27,7 +27,7 @@ def test_the_last_whole_checkpoint_is_used(checkpoint: str | None, backup: str |
     for path, content in ((file, checkpoint), (directory / "local.json.bak", backup)):
         if content is not None:
             path.write_text(content)
-    restore_checkpoint(tmp_path, "project", "local")
+    restore_checkpoint(file)
     assert (file.read_text() if file.exists() else None) == left
 
 
@@ -38,6 +38,6 @@ def test_notes_that_were_cut_short_go_and_whole_ones_stay(name: str, tmp_path: P
     (directory / "local.json").write_text(WHOLE)
     for content, stays in (("", False), ('{"user.content_type": ""}', True)):
         (directory / name).write_text(content)
-        restore_checkpoint(tmp_path, "project", "local")
+        restore_checkpoint(directory / "local.json")
         assert (directory / name).exists() is stays
     assert (directory / "local.json").read_text() == WHOLE

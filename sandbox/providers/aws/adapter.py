@@ -23,7 +23,7 @@ class Account:
     """The resource an operation is for; empty for functions and settings."""
 
     def client(self, service: str) -> Any:
-        """A boto3 client whose calls carry the resource's URN, so that a call repeated after a crash is answered as before."""
+        """A boto3 client; calls that make a resource carry its URN, so that one repeated after a crash is answered as before."""
         raise NotImplementedError
 
 

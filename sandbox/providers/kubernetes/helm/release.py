@@ -1,4 +1,7 @@
-"""`kubernetes:helm.sh/v3:Release` as a Secret that records what would be installed, in the namespace of the release."""
+"""`kubernetes:helm.sh/v3:Release` as a Secret that records what would be installed, in the namespace of the release.
+
+The CustomResourceDefinitions of the chart are installed in fact, where they are known.
+"""
 
 import base64
 import hashlib
@@ -14,7 +17,7 @@ from sandbox.providers.kubernetes.applying import apply
 from sandbox.providers.kubernetes.awaiting.loop import until_gone
 from sandbox.providers.kubernetes.client import ApiError, UnreachableError
 from sandbox.providers.kubernetes.context import Context
-from sandbox.providers.kubernetes.helm import charts
+from sandbox.providers.kubernetes.helm import charts, definitions
 from sandbox.providers.kubernetes.helm.values import merge, problems
 from sandbox.providers.kubernetes.objects import Object, Type, autoname, field_manager, managers, split_identity
 from sandbox.providers.properties import UNKNOWN, Asset, Properties, lookup, render
@@ -115,6 +118,8 @@ async def delete(context: Context, request: Request) -> None:
     except SandboxError as error:
         if not context.settings.delete_unreachable:
             raise ProviderError(f"cannot delete helm release {request.id}: {error}") from error
+        return
+    await definitions.remove(context, request, _values(request.state.values))
 
 
 async def _install(context: Context, request: Request, *, revision: int) -> Properties:
@@ -139,6 +144,8 @@ async def _install(context: Context, request: Request, *, revision: int) -> Prop
         raise ProviderError(f"cannot install helm release {namespace}/{name}: {error}") from error
     if existing is not None and manager not in managers(existing):
         raise ProviderError(f"cannot install helm release {namespace}/{name}: the name is in use by another release")
+    before = _values(request.state.values) if revision > 1 else None
+    await definitions.install(context, request, _values(inputs), before)
     await apply(context, kind, obj, manager, doing="record")
     return _state(request.inputs, revision=revision)
 

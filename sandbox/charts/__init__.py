@@ -1,0 +1,4 @@
+"""What Helm charts bring into a cluster that the program needs there: their CustomResourceDefinitions.
+
+The charts themselves cannot be had without internet. Their definitions can: the projects publish them in Go modules.
+"""

@@ -1,0 +1,161 @@
+"""What a stack stands on in its rehearsal: a control plane of its own, or an AWS account whose clusters have theirs."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from sandbox.aws.account import Account
+from sandbox.aws.eks import clusters
+from sandbox.control_plane import ControlPlane
+from sandbox.control_plane.processes import tail
+from sandbox.errors import SandboxError
+from sandbox.project import Stack
+from sandbox.summary import status_screen
+
+STAND_INS = Path(__file__).parent / "aws" / "bin"
+"""Programs that a kubeconfig of EKS calls."""
+
+
+class Ground(Protocol):
+    """Everything of a rehearsal that outlives one run of the engine."""
+
+    def start(self, binaries: Mapping[str, Path]) -> None:
+        """Makes it run; what runs is left alone."""
+
+    def stop(self) -> None:
+        """Ends it; what it holds stays. Raises SandboxError where it could not."""
+
+    def reset(self) -> None:
+        """Ends it and deletes what it holds."""
+
+    def environment(self) -> dict[str, str]:
+        """What programs need to reach it."""
+
+    def kubeconfigs(self) -> list[Path]:
+        """The administrators' kubeconfigs of its clusters."""
+
+    def leaks(self) -> list[str]:
+        """What a stack that is down has left behind."""
+
+    def status(self) -> tuple[Any, RenderableType]:
+        """How it is, for machines and on a screen."""
+
+    def logs(self, component: str | None, lines: int) -> str:
+        """The last lines its processes wrote."""
+
+
+def ground(stack: Stack) -> Ground:
+    """That of a stack."""
+    return OnAws(stack) if stack.region else OnControlPlane(stack)
+
+
+class OnControlPlane:
+    """For a stack whose cluster exists already."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._control_plane = ControlPlane(stack.name, stack.project.clusters)
+
+    def start(self, binaries: Mapping[str, Path]) -> None:
+        self._control_plane.start(binaries, self._stack.rehearsal.nodes)
+
+    def stop(self) -> None:
+        self._control_plane.stop()
+
+    def reset(self) -> None:
+        self._control_plane.reset()
+
+    def environment(self) -> dict[str, str]:
+        return {"KUBECONFIG": str(self._kubeconfig())}
+
+    def kubeconfigs(self) -> list[Path]:
+        return [self._control_plane.kubeconfig]
+
+    def leaks(self) -> list[str]:
+        return []
+
+    def status(self) -> tuple[Any, RenderableType]:
+        found = self._control_plane.status()
+        return asdict(found), status_screen(found)
+
+    def logs(self, component: str | None, lines: int) -> str:
+        return self._control_plane.logs(component, lines)
+
+    def _kubeconfig(self) -> Path:
+        """The control plane's kubeconfig under the context the stack asks for: a stack of a real cluster runs as it is."""
+        wanted = self._stack.context
+        if wanted in (None, self._control_plane.context):
+            return self._control_plane.kubeconfig
+        content = yaml.safe_load(self._control_plane.kubeconfig.read_text())
+        content["contexts"][0]["name"] = content["current-context"] = wanted
+        file = self._stack.project.workspace(self._stack.name) / "kubeconfig"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(yaml.safe_dump(content))
+        return file
+
+
+class OnAws:
+    """For a stack that makes its cluster in AWS. The account lives in the memory of one process."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._account = Account(stack.name, stack.project.accounts)
+
+    def start(self, binaries: Mapping[str, Path]) -> None:
+        del binaries  # the account starts the control planes of its clusters itself
+        region = self._stack.region or ""
+        recorded = self._stack.project.checkpoint(self._stack.name)
+        if self._account.start(region, self._stack.rehearsal.quotas).fresh and _has_resources(recorded):
+            self._account.reset()
+            raise SandboxError(
+                f"the process of the rehearsed AWS account of {self._stack.name} has ended, and all that was in it is gone; "
+                f"forget the stack with `python -m sandbox reset {self._stack.name}`, then bring it up anew"
+            )
+
+    def stop(self) -> None:
+        raise SandboxError(
+            f"the rehearsed AWS account of {self._stack.name} lives in memory and would be lost; "
+            f"delete the stack with `python -m sandbox down {self._stack.name}`, or forget it with `reset`"
+        )
+
+    def reset(self) -> None:
+        self._account.reset()
+
+    def environment(self) -> dict[str, str]:
+        # The program has no kubeconfig of its own: it makes one for each cluster it makes.
+        return self._account.environment() | {"KUBECONFIG": os.devnull}
+
+    def kubeconfigs(self) -> list[Path]:
+        return list(clusters(self._account.home).values())
+
+    def leaks(self) -> list[str]:
+        return [f"{kind} {name}" for kind, names in self._account.inventory().items() for name in names]
+
+    def status(self) -> tuple[Any, RenderableType]:
+        account = self._account.status()
+        clusters = [ControlPlane(file.parent.name, file.parent.parent).status() for file in self.kubeconfigs()]
+        head = (
+            f"the AWS account of {account.name} is at {account.endpoint}" if account.running else "the AWS account does not run"
+        )
+        machine = {"account": asdict(account), "clusters": [asdict(cluster) for cluster in clusters]}
+        return machine, Group(Text(f"{head}\n"), *map(status_screen, clusters))
+
+    def logs(self, component: str | None, lines: int) -> str:
+        planes = [ControlPlane(file.parent.name, file.parent.parent) for file in self.kubeconfigs()]
+        own = [] if component else ["==> the AWS account <==", *tail(self._account.log, lines)]
+        return "\n".join([*own, *(plane.logs(component, lines) for plane in planes)])
+
+
+def _has_resources(checkpoint: Path) -> bool:
+    if not checkpoint.exists():
+        return False
+    latest = json.loads(checkpoint.read_text()).get("checkpoint", {}).get("latest") or {}
+    return any(resource["type"].startswith("aws:") for resource in latest.get("resources") or [])

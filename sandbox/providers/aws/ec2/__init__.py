@@ -1,0 +1,1 @@
+"""Adapters of EC2, one module a family."""

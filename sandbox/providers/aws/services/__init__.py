@@ -1,0 +1,1 @@
+"""Adapters of all services but EC2; one module a service."""
