@@ -1,9 +1,12 @@
 """Operations that moto has not, or only for other services: they work on moto's memory and answer in the forms of AWS."""
 
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from moto.ec2.models.launch_templates import LaunchTemplate
+from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.fsx.models import FileSystem, FSxBackend
 
 from sandbox.aws.backends import Backends
@@ -83,11 +86,73 @@ def _rotation(aws: Backends, given: Parameters) -> dict[str, Any] | None:
     return {"KeyId": key.id, "KeyRotationEnabled": True, "RotationPeriodInDays": key.rotation_days}
 
 
+def _create_placement_group(aws: Backends, given: Parameters) -> dict[str, Any]:
+    name, groups = given["GroupName"], _placement_groups(aws)
+    if name in groups:
+        raise RefusalError("InvalidPlacementGroup.Duplicate", f"The Placement Group '{name}' already exists.")
+    identity = f"pg-{secrets.token_hex(9)[:17]}"
+    asked = ("GroupName", "Strategy", "PartitionCount", "SpreadLevel")
+    told: dict[str, Any] = {member: given[member] for member in asked if member in given}
+    arn = f"arn:aws:ec2:{aws.ec2.region_name}:{aws.ec2.account_id}:placement-group/{name}"
+    groups[name] = {**told, "GroupId": identity, "GroupArn": arn, "State": "available"}
+    tags = [tag for one in given.get("TagSpecifications", []) for tag in one.get("Tags", [])]
+    if tags:
+        aws.ec2.tags[identity].update({tag["Key"]: tag.get("Value", "") for tag in tags})
+    return {"PlacementGroup": _with_tags(aws, groups[name])}
+
+
+def _describe_placement_groups(aws: Backends, given: Parameters) -> dict[str, Any]:
+    groups = _placement_groups(aws)
+    for name in given.get("GroupNames", []):
+        if name not in groups:
+            raise RefusalError("InvalidPlacementGroup.Unknown", f"The Placement Group '{name}' is unknown.")
+    return {"PlacementGroups": [_with_tags(aws, groups[name]) for name in given.get("GroupNames", groups)]}
+
+
+def _delete_placement_group(aws: Backends, given: Parameters) -> dict[str, Any]:
+    if _placement_groups(aws).pop(given["GroupName"], None) is None:
+        raise RefusalError("InvalidPlacementGroup.Unknown", f"The Placement Group '{given['GroupName']}' is unknown.")
+    return {}
+
+
+def _create_tags(aws: Backends, given: Parameters) -> dict[str, Any] | None:
+    """Of placement groups, whose ids moto does not know."""
+    if not all(identity.startswith("pg-") for identity in given["Resources"]):
+        return None
+    for identity in given["Resources"]:
+        aws.ec2.tags[identity].update({tag["Key"]: tag.get("Value", "") for tag in given["Tags"]})
+    return {}
+
+
+def _delete_tags(aws: Backends, given: Parameters) -> dict[str, Any] | None:
+    if not all(identity.startswith("pg-") for identity in given["Resources"]):
+        return None
+    for identity in given["Resources"]:
+        for tag in given.get("Tags", []):
+            aws.ec2.tags[identity].pop(tag["Key"], None)
+    return {}
+
+
+def _placement_groups(aws: Backends) -> dict[str, dict[str, Any]]:
+    """Kept with moto's backend, which has no place of its own for them."""
+    kept: dict[str, dict[str, Any]] = vars(aws.ec2).setdefault("placement_groups", {})
+    return kept
+
+
+def _with_tags(aws: Backends, group: dict[str, Any]) -> dict[str, Any]:
+    return {**group, "Tags": [{"Key": key, "Value": value} for key, value in aws.ec2.tags.get(group["GroupId"], {}).items()]}
+
+
 def _key(aws: Backends, given: Parameters) -> Any | None:
     return aws.kms.keys.get(given["KeyId"].rpartition("/")[2])
 
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
+    ("ec2", "CreatePlacementGroup"): _create_placement_group,
+    ("ec2", "CreateTags"): _create_tags,
+    ("ec2", "DeleteTags"): _delete_tags,
+    ("ec2", "DeletePlacementGroup"): _delete_placement_group,
+    ("ec2", "DescribePlacementGroups"): _describe_placement_groups,
     ("efs", "DeleteFileSystemPolicy"): _delete_efs_policy,
     ("efs", "DescribeBackupPolicy"): _backup_policy,
     ("efs", "PutBackupPolicy"): _put_backup_policy,
@@ -101,7 +166,10 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
 
 
 def install() -> None:
-    """Makes moto's FSx file systems tell what AWS's tell, in this process."""
+    """Makes some of moto's resources tell what AWS's tell, in this process."""
+    SecurityGroupRule.description = property(_description)
+    # Moto notes the tags when it makes a template, and tells those for ever.
+    LaunchTemplate.tags = property(LaunchTemplate.get_tags, lambda _template, _tags: None)
     create, told = FSxBackend.create_file_system, FileSystem.to_dict
 
     def created(backend: Any, *arguments: Any, **named: Any) -> Any:
@@ -118,3 +186,9 @@ def install() -> None:
         return {**told(system), **system.told, "Lifecycle": system.lifecycle}
 
     FSxBackend.create_file_system, FileSystem.to_dict = created, to_dict
+
+
+def _description(rule: SecurityGroupRule) -> str | None:
+    """Moto tells it of rules about addresses only."""
+    said: str | None = rule.ip_range.get("Description") or rule.source_group.get("Description")
+    return said

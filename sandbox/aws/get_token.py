@@ -75,7 +75,12 @@ def _ask(region: str, wanted: dict[str, str]) -> dict[str, str]:
         response = httpx.post(url, content=request.data, headers=dict(request.headers), timeout=_TIMEOUT_S, trust_env=False)
     except httpx.HTTPError as error:
         _fail(f"the rehearsal's AWS account at {url} does not answer: {error}")
-    answer: dict[str, str] = response.json()
+    try:
+        answer: dict[str, str] = response.json()
+    except ValueError:
+        _fail(
+            f"{url} answered {response.status_code} and no JSON; AWS_ENDPOINT_URL must be the address of the rehearsal's account"
+        )
     if not response.is_success:
         _fail(f"An error occurred ({answer.get('__type', response.status_code)}): {answer.get('message', response.text)}")
     return answer

@@ -51,6 +51,7 @@ KINDS: tuple[tuple[str, str, _Finder], ...] = (
     ("flow log", "ec2", lambda ec2: ec2.flow_logs),
     ("instance", "ec2", lambda ec2: (instance.id for instance in ec2.all_instances() if instance.state != "terminated")),
     ("launch template", "ec2", lambda ec2: ec2.launch_templates),
+    ("placement group", "ec2", lambda ec2: vars(ec2).get("placement_groups", {})),
     ("volume", "ec2", lambda ec2: ec2.volumes),
     ("IAM role", "iam", lambda iam: (role.name for role in iam.roles.values())),
     ("IAM policy", "iam", lambda iam: (arn for arn in iam.managed_policies if ":aws:policy/" not in arn)),

@@ -1,6 +1,7 @@
-"""What Karpenter asks of the AWS account: instance types and zones, subnets, groups, roles; and the instance profiles it makes."""
+"""What Karpenter asks of the AWS account: instance types, subnets, groups, roles; and the instance profiles it makes."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -10,8 +11,6 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 
 from planner.catalog import instance_types, on_demand_price
 from sandbox.aws.eks.world import World
-
-_PREFIX = "karpenter.k8s.aws/instance-"
 
 
 class Account:
@@ -84,13 +83,13 @@ def _labels(name: str) -> dict[str, str]:
     told: Mapping[str, Any] = INSTANCE_TYPES.get(name, {})
     listed = instance_types().get(name)
     family, _, size = name.partition(".")
-    category, generation = _category(family)
+    parts = re.match(r"([a-z]+)(?:-\d+tb)?(\d+)", family)
     memory = told["MemoryInfo"]["SizeInMiB"] if told else listed.memory_mib if listed else 0
     labels = {
         "instance-family": family,
         "instance-size": size,
-        "instance-category": category,
-        "instance-generation": generation,
+        "instance-category": parts[1] if parts else "",
+        "instance-generation": parts[2] if parts else "",
         "instance-cpu": str(told["VCpuInfo"]["DefaultVCpus"] if told else listed.vcpus if listed else 0),
         "instance-memory": str(memory),
     }
@@ -119,11 +118,6 @@ def _labels(name: str) -> dict[str, str]:
     }
 
 
-def _category(family: str) -> tuple[str, str]:
-    letters = family[: next((at for at, character in enumerate(family) if character.isdigit()), len(family))]
-    return letters, "".join(character for character in family[len(letters) :][:2] if character.isdigit())
-
-
 def _kebab(text: str) -> str:
     return text.replace(" ", "-").lower()
 
@@ -133,6 +127,4 @@ def _is_meant(term: Mapping[str, Any], name: str, resource: Any) -> bool:
     if "id" in term:
         return bool(term["id"] == name)
     tags = {tag["key"]: tag["value"] for tag in resource.get_tags()}
-    return bool(term.get("tags")) and all(
-        key in tags and value in ("*", tags[key]) for key, value in term["tags"].items()
-    )
+    return bool(term.get("tags")) and all(key in tags and value in ("*", tags[key]) for key, value in term["tags"].items())

@@ -91,7 +91,7 @@ def _tolerates_one(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> b
         return False
     if toleration.get("operator", "Equal") == "Exists":
         return toleration.get("key") in (None, "", taint["key"])
-    return toleration.get("key") == taint["key"] and toleration.get("value", "") == taint.get("value", "")
+    return bool(toleration.get("key") == taint["key"] and toleration.get("value", "") == taint.get("value", ""))
 
 
 def _of_container(container: Mapping[str, Any]) -> dict[str, Decimal]:

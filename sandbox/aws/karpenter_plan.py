@@ -118,7 +118,10 @@ def plan(
     starting: Iterable[Space],
     daemons: Sequence[Mapping[str, Any]] = (),
 ) -> Plan:
-    """Nodes for `pods` that fit neither on nodes that are `starting` nor on each other's; `daemons` are specs of pods on every node."""
+    """Nodes for `pods` that fit on none that is `starting` or planned for another one.
+
+    `daemons` are the specs of pods that DaemonSets put on every node they fit.
+    """
     spaces, launches, hopeless = list(starting), dict[int, Launch](), dict[str, str]()
     current = sorted(pools, key=lambda pool: (-pool.weight, pool.name))
     for pod in sorted(pods, key=_largest_first):
@@ -178,9 +181,7 @@ def _budget(disruption: Mapping[str, Any], count: int) -> int:
     return min(allowed, default=count)
 
 
-def _choose(
-    pod: Mapping[str, Any], wanted: Amounts, pool: Pool, daemons: Sequence[Mapping[str, Any]]
-) -> Offer | str:
+def _choose(pod: Mapping[str, Any], wanted: Amounts, pool: Pool, daemons: Sequence[Mapping[str, Any]]) -> Offer | str:
     """The best offer of a pool for a pod, or why there is none."""
     if not tolerates(pod, pool.taints):
         return "its taints are not tolerated"

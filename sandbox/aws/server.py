@@ -100,7 +100,7 @@ class Application:
         return answer
 
     def _do(self, environ: dict[str, Any], call: Call | None) -> Answer:
-        if call is not None and call.service == "eks":
+        if (call is not None and call.service == "eks") or environ["PATH_INFO"].startswith("/_eks/"):
             return _run(self._eks, environ)
         with self._moto_lock:
             self._transitions.settle()

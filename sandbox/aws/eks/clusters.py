@@ -47,6 +47,7 @@ class Clusters:
         subnets = store.world.subnets(parameters["resourcesVpcConfig"].get("subnetIds", []))
         vpc = check_network(store, parameters["resourcesVpcConfig"])
         check_auto_mode(parameters, parameters.get("bootstrapSelfManagedAddons", True))
+        _check_access(parameters.get("accessConfig", {}))
         cluster = Cluster(
             shape=self._shape(parameters, version, vpc),
             plane=ControlPlane(_plane_name(store.home, name), store.home / "clusters"),
@@ -171,6 +172,15 @@ def check_auto_mode(configuration: dict[str, Any], self_managed: bool) -> None:
         )
     if any(parts.values()) and self_managed:
         raise invalid_parameter("When EKS Auto Mode is enabled, bootstrapSelfManagedAddons must be set to false")
+
+
+def _check_access(config: dict[str, Any]) -> None:
+    if config.get("authenticationMode", "CONFIG_MAP") == "CONFIG_MAP" and not config.get(
+        "bootstrapClusterCreatorAdminPermissions", True
+    ):
+        raise invalid_parameter(
+            "bootstrapClusterCreatorAdminPermissions must be true if cluster authentication mode is set to CONFIG_MAP"
+        )
 
 
 def logging_setup(enabled: set[str]) -> list[dict[str, Any]]:

@@ -4,12 +4,13 @@ import hashlib
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from sandbox.aws.eks.nodegroup_rules import taints_of
-from sandbox.aws.eks.store import Cluster, Nodegroup, Store
+from sandbox.aws.eks.store import Cluster, Node, Nodegroup, Store
 from sandbox.control_plane import draining, nodes
 from sandbox.control_plane.api import Api
 from sandbox.control_plane.machines import Machine
@@ -39,23 +40,27 @@ class Fleet:
         self._add(wanted - len(self.group.nodes))
 
     def refresh(self) -> None:
-        """Gives every node the group's labels and taints. Raises SandboxError with what the API server said."""
-        with self.cluster.node_lock, self._connect() as api:
-            nodes.put(api, [self._machine(name, zone) for name, zone in self.group.nodes.items()], self._version())
+        """Gives every node the group's labels and taints of now. Raises SandboxError with what the API server said."""
+        for node in self.group.nodes.values():
+            node.machine = replace(node.machine, labels=self._labels(node.zone), taints=taints_of(self.group.shape))
+        self._put(self.group.nodes.values())
 
     def replace(self, force: bool) -> list[str]:
         """Replaces every node by a new one, as many at a time as may be unavailable.
 
-        Returns the pods that would not leave, unless `force` deletes those; none when all nodes are new.
+        Returns the pods that would not leave, unless `force` deletes those; none when all nodes are new. Nodes that could not be
+        replaced stay, and their successors go.
         """
         old = list(self.group.nodes)
         step = self._max_unavailable(len(old))
         minimal = self.group.shape["updateConfig"].get("updateStrategy") == "MINIMAL"
         for batch in (old[first : first + step] for first in range(0, len(old), step)):
-            if not minimal:
-                self._add(len(batch))
+            fresh = [] if minimal else self._add(len(batch))
             for name in batch:
                 if stuck := self._drain(name, force):
+                    self._put([self.group.nodes[name]])
+                    for successor in fresh[: sum(name in self.group.nodes for name in batch)]:
+                        self._retire(successor)
                     return stuck
                 self._take_away(name)
             if minimal:
@@ -67,49 +72,54 @@ class Fleet:
         for name in list(self.group.nodes):
             self._retire(name)
 
-    def _add(self, count: int) -> None:
-        if count <= 0:
-            return
-        with self.cluster.node_lock, self._connect() as api:
-            fresh = [self._new() for _ in range(count)]
-            nodes.put(api, [self._machine(name, zone) for name, zone in fresh], self._version())
-            names = {name for name, _ in fresh}
-            self.store.wait_until(lambda: names <= _ready(api), _READY_S)
-
-    def _new(self) -> tuple[str, str]:
-        """A name nothing in the cluster has, and the zone with the fewest nodes."""
+    def _add(self, count: int) -> list[str]:
+        """The names of that many new nodes, when they are ready."""
         with self.store.lock:
-            counted = Counter(self.group.nodes.values())
-            zone = min(self.zones(), key=lambda zone: counted[zone])
-            name = f"{self._slug}-{self.group.started}"
-            self.group.started += 1
-            self.group.nodes[name] = zone
-            return name, zone
+            fresh = [self._new() for _ in range(count)]
+        if fresh:
+            self._put(self.group.nodes[name] for name in fresh)
+            with self.cluster.plane.connect() as api:
+                self.store.wait_until(lambda: set(fresh) <= _ready(api), _READY_S)
+        return fresh
+
+    def _put(self, changed: Iterable[Node]) -> None:
+        with self.cluster.node_lock, self.cluster.plane.connect() as api:
+            for node in changed:
+                nodes.put(api, [node.machine], node.version)
+
+    def _new(self) -> str:
+        """Records a node with a name nothing in the cluster has, in the zone with the fewest."""
+        counted = Counter(node.zone for node in self.group.nodes.values())
+        zone = min(self.zones(), key=lambda zone: counted[zone])
+        name = f"{self._slug}-{self.group.started}"
+        self.group.started += 1
+        self.group.nodes[name] = Node(self._machine(name, zone), self._version())
+        return name
 
     def zones(self) -> list[str]:
         """The zones of the group's subnets where its instance type can be had, in order; empty when there is none."""
-        offered = self.store.world.zones_offering(self.group.shape["instanceTypes"][0])
+        offered = self.store.world.zones_offering(self.group.instance_type)
         zones = [subnet.availability_zone for subnet in self.store.world.subnets(self.group.shape["subnets"])]
         return [zone for zone in dict.fromkeys(zones) if offered is None or zone in offered]
 
     def _surplus(self) -> str:
         """The newest node of the zone with the most."""
-        (fullest, _), *_ = Counter(self.group.nodes.values()).most_common(1)
-        return next(name for name, zone in reversed(self.group.nodes.items()) if zone == fullest)
+        (fullest, _), *_ = Counter(node.zone for node in self.group.nodes.values()).most_common(1)
+        return next(name for name, node in reversed(self.group.nodes.items()) if node.zone == fullest)
 
     def _retire(self, name: str) -> None:
         self._drain(name, force=True)
         self._take_away(name)
 
     def _drain(self, name: str, force: bool) -> list[str]:
-        with self._connect() as api:
-            with self.cluster.node_lock:
-                nodes.put(api, [replace(self._machine(name, self.group.nodes[name]), unschedulable=True)], self._version())
+        node = self.group.nodes[name]
+        self._put([replace(node, machine=replace(node.machine, unschedulable=True))])
+        with self.cluster.plane.connect() as api:
             stuck = draining.evict_all(api, name, DRAIN_S)
         return [] if force else stuck
 
     def _take_away(self, name: str) -> None:
-        with self._connect() as api:
+        with self.cluster.plane.connect() as api:
             nodes.remove(api, name)
             draining.delete_all(api, name)
         with self.store.lock:
@@ -123,9 +133,8 @@ class Fleet:
         return config.get("maxUnavailable", 1)
 
     def _machine(self, name: str, zone: str) -> Machine:
-        shape, world = self.group.shape, self.store.world
-        instance = shape["instanceTypes"][0]
-        size = world.instance_size(instance)
+        shape = self.group.shape
+        size = self.store.world.instance_size(self.group.instance_type)
         return Machine(
             name=name,
             group=self._slug,
@@ -137,24 +146,25 @@ class Fleet:
             accelerator=size.accelerator,
             device_plugin="builtin" if "BOTTLEROCKET" in shape["amiType"] and "NVIDIA" in shape["amiType"] else "required",
             other_devices=_efa(self.group.template),
-            labels={
-                **shape["labels"],
-                "eks.amazonaws.com/nodegroup": shape["nodegroupName"],
-                "eks.amazonaws.com/capacityType": shape["capacityType"],
-                "node.kubernetes.io/instance-type": instance,
-                "topology.kubernetes.io/region": world.region,
-                "topology.kubernetes.io/zone": zone,
-            },
+            labels=self._labels(zone),
             taints=taints_of(shape),
         )
+
+    def _labels(self, zone: str) -> dict[str, str]:
+        shape = self.group.shape
+        return {
+            **shape["labels"],
+            "eks.amazonaws.com/nodegroup": shape["nodegroupName"],
+            "eks.amazonaws.com/capacityType": shape["capacityType"],
+            "node.kubernetes.io/instance-type": self.group.instance_type,
+            "topology.kubernetes.io/region": self.store.world.region,
+            "topology.kubernetes.io/zone": zone,
+        }
 
     def _version(self) -> str:
         """What the kubelet says it is: the release names the patch level, except Bottlerocket's."""
         release = re.match(r"\d+\.\d+\.\d+(?=-\d{8}$)", self.group.shape.get("releaseVersion", ""))
         return f"v{release[0] if release else self.group.shape['version'] + '.0'}-eks-rehearsal"
-
-    def _connect(self) -> Api:
-        return self.cluster.plane.connect()
 
     @property
     def _slug(self) -> str:

@@ -66,7 +66,6 @@ class NodegroupUpdates:
                 with self._store.lock:
                     group.shape |= before
                     group.template = old_template
-                fleet.refresh()
             return stuck
 
         self._store.later(lambda: self._finish(group, update, work))
@@ -111,10 +110,14 @@ class NodegroupUpdates:
                 )
             rules.check_template({}, template)
             rules.check_custom_ami(parameters, template, shape["amiType"])
-            if template.get("InstanceType") and template["InstanceType"] != group.template.get("InstanceType"):
-                changed["instanceTypes"] = [template["InstanceType"]]
+            if ("InstanceType" in template) == ("instanceTypes" in shape):
+                raise invalid_parameter(
+                    "Instance type must be given in the launch template or in instanceTypes, in one of both always"
+                )
             changed["launchTemplate"] = told
-        instances = changed.get("instanceTypes", shape["instanceTypes"])
+            if "ImageId" in template:
+                changed["releaseVersion"] = template["ImageId"]
+        instances = shape.get("instanceTypes") or [template["InstanceType"]]
         version = parameters.get("version", shape["version"])
         rules.check_version(cluster, version)
         if versions.minor(version) < versions.minor(shape["version"]):

@@ -73,7 +73,7 @@ def _obstacle(store: Store, cluster: Cluster, group: Nodegroup) -> Obstacle | No
     if not attached & _WORKER or (entry and entry.shape["type"] not in ("EC2_LINUX", "EC2_WINDOWS")):
         return "NodeCreationFailure", "Instances failed to join the kubernetes cluster", [shape["nodeRole"]]
     if not Fleet(store, cluster, group).zones():
-        instance = shape["instanceTypes"][0]
+        instance = group.instance_type
         return (
             "AsgInstanceLaunchFailures",
             f"Could not launch instances. Your requested instance type ({instance}) is not supported "

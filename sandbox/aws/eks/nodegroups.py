@@ -88,7 +88,6 @@ class Nodegroups:
             "status": "CREATING",
             "capacityType": capacity,
             "scalingConfig": scaling,
-            "instanceTypes": instances,
             "subnets": parameters["subnets"],
             "amiType": ami,
             "nodeRole": parameters["nodeRole"],
@@ -99,10 +98,13 @@ class Nodegroups:
             "updateConfig": parameters.get("updateConfig") or {"maxUnavailable": 1},
             "nodeRepairConfig": {"enabled": False, **parameters.get("nodeRepairConfig", {})},
             "tags": parameters.get("tags", {}),
+            "releaseVersion": template["ImageId"]
+            if ami == "CUSTOM"
+            else parameters.get("releaseVersion", versions.release_version(ami, version)),
             **{member: parameters[member] for member in _KEPT if member in parameters},
         }
-        if ami != "CUSTOM":
-            shape["releaseVersion"] = parameters.get("releaseVersion", versions.release_version(ami, version))
+        if "InstanceType" not in template:
+            shape["instanceTypes"] = instances
         if template_shape:
             shape["launchTemplate"] = template_shape
         else:

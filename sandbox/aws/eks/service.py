@@ -22,6 +22,8 @@ from sandbox.aws.eks.wire import Service
 from sandbox.aws.eks.world import World
 from sandbox.control_plane import ControlPlane
 
+_JOIN_S = 10.0
+
 _stores: list[Store] = []
 
 
@@ -43,6 +45,8 @@ def shutdown() -> None:
         store = _stores.pop()
         store.close()
         _end_planes(store.home)
+        store.join(_JOIN_S)
+        _end_planes(store.home)  # one may have been about to start
 
 
 def users_of(identifier: str) -> list[str]:

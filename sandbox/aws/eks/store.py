@@ -13,9 +13,23 @@ from typing import Any
 from sandbox.aws.eks.errors import in_use, invalid_request, not_found
 from sandbox.aws.eks.world import World
 from sandbox.control_plane import ControlPlane
+from sandbox.control_plane.machines import Machine
 
 SETTLE_S = 0.3
 """How long a state such as UPDATING is visible at least: long enough for a client to see it, short enough to wait for."""
+
+
+@dataclass
+class Node:
+    """One node of a managed node group as it was launched, and the version of its kubelet."""
+
+    machine: Machine
+    version: str
+
+    @property
+    def zone(self) -> str:
+        """Where it is."""
+        return self.machine.labels["topology.kubernetes.io/zone"]
 
 
 @dataclass
@@ -25,12 +39,17 @@ class Nodegroup:
     shape: dict[str, Any]
     template: dict[str, Any] = field(default_factory=dict)
     """The data of its launch template version."""
-    nodes: dict[str, str] = field(default_factory=dict)
-    """The names of its nodes, each with the zone it is in, oldest first."""
+    nodes: dict[str, Node] = field(default_factory=dict)
+    """Its nodes by name, oldest first."""
     started: int = 0
     """How many nodes it has ever had; numbers the next one."""
     is_working: bool = False
     """Whether it is still being created, deleted or not."""
+
+    @property
+    def instance_type(self) -> str:
+        """What its nodes are: its first instance type, or its launch template's, which the API does not tell."""
+        return str((self.shape.get("instanceTypes") or [self.template["InstanceType"]])[0])
 
 
 @dataclass
@@ -144,10 +163,14 @@ class Store:
                 return False
 
     def close(self) -> None:
-        """Ends what runs beside."""
+        """Starts nothing beside any more."""
         self._closed.set()
+
+    def join(self, within_s: float) -> None:
+        """Waits for what runs beside."""
+        deadline = time.monotonic() + within_s
         for thread in list(self._threads):
-            thread.join(timeout=60)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def now() -> datetime:

@@ -71,9 +71,7 @@ class World:
         kind, _, name = arn.split(":", 5)[5].partition("/")
         if kind == "role":
             return self.role(arn) is not None
-        return kind == "user" and (
-            name == NOBODY or any(user.arn == arn for user in self._backends.iam.list_users(None, None, None)[0])
-        )
+        return kind == "user" and (name == NOBODY or any(user.arn == arn for user in list(self._backends.iam.users.values())))
 
     def caller(self, access_key: str) -> tuple[str, str]:
         """The IAM principal behind an access key and its session's name, empty for a user.

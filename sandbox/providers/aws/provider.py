@@ -18,6 +18,7 @@ from sandbox.providers.aws.account import CREATION, BotoAccount, Creation, ident
 from sandbox.providers.aws.adapter import Adapter, Values
 from sandbox.providers.aws.diffing import diff, drifted
 from sandbox.providers.aws.schema import faults, schema
+from sandbox.providers.aws.services.shapes import is_gone
 from sandbox.providers.aws.settings import Settings
 from sandbox.providers.contract import ChangeKind, Checked, Diffed, InitFailedError, Live, ProviderError, Request
 from sandbox.providers.engine import Engine
@@ -27,7 +28,6 @@ from sandbox.providers.properties import UNKNOWN, Path, Properties, has_unknown
 _POLL_S: Final = 0.1
 _WAIT_S: Final = 120.0
 _AT_ONCE: Final = 16
-_GONE: Final = ("NotFound", "NoSuchEntity", "NoSuchBucket", "NonExistentQueue", "QueueDoesNotExist", "NotFoundException")
 _SUFFIX: Final = 8  # a dash and seven hexadecimal digits, as the official provider appends
 
 T = TypeVar("T")
@@ -196,7 +196,7 @@ def _told(work: Callable[[], T]) -> T:
     except ClientError as error:
         said = error.response.get("Error", {})
         code, message = said.get("Code", "unknown"), said.get("Message", "no reason given")
-        kind = _GoneError if code.endswith(_GONE) or code.startswith(_GONE) else ProviderError
+        kind = _GoneError if is_gone(error) else ProviderError
         raise kind(f"{error.operation_name}: {code}: {message}") from error
     except ParamValidationError as error:
         reason = " ".join(str(error).split())

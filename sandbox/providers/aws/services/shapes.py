@@ -17,7 +17,7 @@ STATUS: Final = "__status"
 ISSUES: Final = "__issues"
 """Why it is in that state, in the service's words."""
 
-_GONE: Final = re.compile(r"NotFound|NoSuch|NonExistentQueue|QueueDoesNotExist")
+_GONE: Final = re.compile(r"NotFound|NoSuch|NonExistentQueue|QueueDoesNotExist|InvalidPlacementGroup\.Unknown")
 _READY: Final = frozenset(("ACTIVE", "AVAILABLE"))
 
 
