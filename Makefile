@@ -1,7 +1,7 @@
 # Two commands set everything up by themselves: `make up` rehearses the local stack, `make test` runs the tests.
 STACK ?= local
 PYTHON_BIN := .venv/bin/python
-CHECKED := __main__.py settings components planner sandbox tests bench
+CHECKED := __main__.py foundation settings components planner sandbox tests bench
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up preview down doctor test lint format schema bench

@@ -4,30 +4,19 @@ import math
 from pathlib import Path
 
 import pulumi
-import pulumi_kubernetes
 
+import foundation
 import settings
-from components.cluster import ExistingCluster, kubeconfig_path, read_context
 from components.security import Namespace, PodSecurityLevel
 from components.serving import ModelServer
-from components.storage import ModelCache, ModelDownload
+from components.storage import ModelCache, ModelCacheArgs, ModelDownload
 
 config = settings.load()
 file = settings.stack_file(pulumi.get_stack())
 plan = settings.plan(config, file, Path(__file__).parent)
 
-cluster = ExistingCluster(
-    "cluster",
-    {
-        "cluster_name": config.cluster.name,
-        "kubeconfig": pulumi.Output.secret(read_context(kubeconfig_path(), config.cluster.context, f"{file}: cluster.context")),
-        "kubernetes_version": config.cluster.kubernetes_version,
-        "node_pools": [config.cluster.pool(name).args() for name in config.cluster.node_pools],
-    },
-).contract
-on_cluster = pulumi.ResourceOptions(
-    provider=pulumi_kubernetes.Provider("kubernetes", kubeconfig=cluster.kubeconfig, cluster_identifier=cluster.identifier)
-)
+below = foundation.lay(config, plan, file)
+cluster, on_cluster = below.cluster, pulumi.ResourceOptions(provider=below.provider)
 
 namespaces = {
     role: Namespace(
@@ -44,19 +33,16 @@ namespaces = {
 servers = {}
 for name, model in config.models.items():
     pool, planned = cluster.pool(model.node_pool), plan.models[name]
-    cache = ModelCache(
-        name,
-        {
-            "namespace_name": namespaces["models"],
-            "size_gib": math.ceil(planned.weights_gib * 1.2),
-            "node_disk": {
-                "host_path": f"{model.cache.path}/{name}",
-                "node_agents_namespace_name": namespaces["node-agents"],
-                "pool": pool.args(),
-            },
-        },
-        opts=on_cluster,
-    )
+    place: ModelCacheArgs = {"namespace_name": namespaces["models"], "size_gib": math.ceil(planned.weights_gib * 1.2)}
+    if name in below.volumes:
+        place["volume"] = below.volumes[name]
+    else:
+        place["node_disk"] = {
+            "host_path": f"{model.cache.path or below.cache_paths[model.node_pool]}/{name}",
+            "node_agents_namespace_name": namespaces["node-agents"],
+            "pool": pool.args(),
+        }
+    cache = ModelCache(name, place, opts=on_cluster)
     download = ModelDownload(
         name,
         {
@@ -94,6 +80,8 @@ for name, model in config.models.items():
     )
 
 pulumi.export("cluster", {"name": config.cluster.name, "identifier": cluster.identifier})
+for key, value in below.exports.items():
+    pulumi.export(key, value)
 pulumi.export("namespaces", namespaces)
 pulumi.export("models", {name: {"url": s.url, "arguments": s.arguments} for name, s in servers.items()})
 pulumi.export("plans", {name: planned.summary() for name, planned in plan.models.items()})

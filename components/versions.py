@@ -8,3 +8,11 @@ VLLM = "0.33.0"
 
 VLLM_IMAGE = f"docker.io/vllm/vllm-openai:v{VLLM}"
 """CUDA 13.0, amd64 and arm64, user vllm (uid 2000, gid 0), NVIDIA driver R580 or newer (vllm-project/vllm docker/Dockerfile)."""
+
+# renovate: datasource=docker depName=public.ecr.aws/karpenter/karpenter
+KARPENTER = "1.14.1"
+"""The charts karpenter and karpenter-crd, which have one version; their definitions for rehearsals are in sandbox/charts."""
+
+# renovate: datasource=github-releases depName=bottlerocket-os/bottlerocket
+BOTTLEROCKET = "1.66.0"
+"""Machine image of nodes where none is named, for Kubernetes 1.35 to 1.37 (github.com/bottlerocket-os/bottlerocket/releases)."""

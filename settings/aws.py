@@ -67,3 +67,7 @@ class StorageSettings(Model):
     efs: EfsSettings | None = Field(None, description="An EFS file system; {} for its defaults.")
     lustre: LustreSettings | None = Field(None, description="An FSx for Lustre file system.")
     bucket: BucketSettings | None = Field(None, description="A bucket for models; {} for its defaults.")
+
+    def file_systems(self) -> list[str]:
+        """Kinds of file systems that pods mount."""
+        return [kind for kind in ("efs", "lustre") if getattr(self, kind) is not None]

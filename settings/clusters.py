@@ -1,14 +1,19 @@
 """The cluster of a stack: one that is there already, or one on EKS."""
 
-import datetime
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError, model_validator
 
+from components.cluster.capacity import Capacity
 from components.cluster.eks_access import PrincipalArn
+from components.cluster.eks_cluster import SystemPoolArgs
+from components.cluster.eks_pool import EksPool
+from components.cluster.images import Image
+from components.cluster.launch_template import Disk
 from components.inputs import Model
 from components.types import DnsLabel, KubernetesVersion, NodePool, NodePoolModel
+from planner.catalog.hardware import instance_types
 from settings.aws import Zone
 
 
@@ -35,43 +40,22 @@ class ExistingClusterSettings(Model):
         return name if name in instance_types() else None
 
 
-class ImageSettings(Model):
-    """The machine image of a pool's nodes."""
-
-    family: Literal["bottlerocket", "al2023"] = Field("bottlerocket", description="Operating system.", examples=["bottlerocket"])
-    release: str | None = Field(
-        None,
-        min_length=1,
-        description="Release, so that nodes never change by themselves; Bottlerocket's by this platform when left out.",
-        examples=['"1.66.0"'],
-    )
-
-
-class DiskSettings(Model):
-    """The encrypted gp3 volume of a node, for images and logs."""
-
-    size_gib: int = Field(200, ge=50, le=16384, description="GiB.", examples=[200])
-    throughput_mibps: int = Field(600, ge=125, le=2000, description="MiB/s; unpacking images wants much.", examples=[600])
-    iops: int = Field(6000, ge=3000, le=80000, description="Operations a second.", examples=[6000])
-
-
 class SystemPoolSettings(Model):
     """The nodes of controllers and add-ons."""
 
     instance_types: tuple[str, ...] = Field(("m7g.large",), min_length=1, description="EC2 types.", examples=["[m7g.large]"])
     min_nodes: int = Field(2, ge=1, description="Nodes that are always there.", examples=[2])
     max_nodes: int = Field(4, ge=1, description="Nodes the pool can grow to.", examples=[4])
-    image: ImageSettings = Field(default_factory=ImageSettings, description="Machine image.")
+    image: Image = Field(default_factory=Image, description="Machine image.")
 
-
-class CapacitySettings(Model):
-    """How a managed pool's instances are bought."""
-
-    kind: Literal["onDemand", "spot", "reservation", "capacityBlock"] = Field("onDemand", description="Way of buying.")
-    reservation_id: str | None = Field(None, description="The reservation.", examples=["cr-0123456789abcdef0"])
-    zone: Zone | None = Field(None, description="Zone of the reservation.")
-    starts: datetime.date | None = Field(None, description="First day of a capacity block.", examples=["2026-12-01"])
-    ends: datetime.date | None = Field(None, description="Last day of a capacity block.", examples=["2026-12-14"])
+    def args(self) -> SystemPoolArgs:
+        """The same pool as a component takes it."""
+        return {
+            "instance_types": list(self.instance_types),
+            "min_nodes": self.min_nodes,
+            "max_nodes": self.max_nodes,
+            "image": self.image.args(),
+        }
 
 
 class _EksPool(Model):
@@ -82,8 +66,8 @@ class _EksPool(Model):
     )
     max_nodes: int = Field(ge=1, description="Nodes the pool can grow to.", examples=[1])
     zones: tuple[Zone, ...] | None = Field(None, min_length=1, description="Zones it may use; all of the network when left out.")
-    image: ImageSettings = Field(default_factory=ImageSettings, description="Machine image.")
-    disk: DiskSettings = Field(default_factory=DiskSettings, description="The volume beside local NVMe.")
+    image: Image = Field(default_factory=Image, description="Machine image.")
+    disk: Disk = Field(default_factory=Disk, description="The volume beside local NVMe.")
     labels: Mapping[str, str] = Field(default_factory=dict, description="Labels beside the pool's own.")
 
 
@@ -92,7 +76,7 @@ class ManagedPoolSettings(_EksPool):
 
     kind: Literal["managed"] = Field(description="Who makes the nodes: managed or karpenter.", examples=["managed"])
     min_nodes: int = Field(0, ge=0, description="Nodes that are always there.", examples=[0])
-    capacity: CapacitySettings = Field(default_factory=CapacitySettings, description="How the instances are bought.")
+    capacity: Capacity = Field(default_factory=Capacity, description="How the instances are bought.")
     efa: bool = Field(False, description="Whether its nodes get EFA interfaces and one placement group.")
     max_unavailable: int = Field(1, ge=1, description="Nodes an update may replace at once.", examples=[1])
 
@@ -133,3 +117,22 @@ class EksClusterSettings(Model):
     )
     system: SystemPoolSettings = Field(default_factory=SystemPoolSettings, description="Nodes of controllers and add-ons.")
     node_pools: Mapping[DnsLabel, EksPoolSettings] = Field(default_factory=dict, description="Pools workloads may name.")
+
+    def pool(self, name: str) -> NodePool:
+        """The pool of that name. Raises ValueError for instance types that are not alike, or not known."""
+        found = self.node_pools[name]
+        return EksPool(name=name, instance_types=found.instance_types, max_nodes=found.max_nodes, labels=found.labels).contract()
+
+    def instance_type(self, pool: str) -> str | None:
+        """The EC2 type a pool's nodes are planned and priced as: the first choice."""
+        return self.node_pools[pool].instance_types[0]
+
+    @model_validator(mode="after")
+    def _pools_are_of_one_kind(self) -> "EksClusterSettings":
+        for name, pool in self.node_pools.items():
+            try:
+                EksPool(name=name, instance_types=pool.instance_types, max_nodes=pool.max_nodes)
+            except ValidationError as error:
+                (fault,) = error.errors()
+                raise ValueError(f"cluster.nodePools.{name}.{fault['ctx']['error']}") from None
+        return self

@@ -12,8 +12,10 @@ from components.types import DnsLabel, HostPath, Repository, Revision
 class CacheSettings(Model):
     """Where a model lies."""
 
-    kind: Literal["hostPath", "efs", "lustre"] = Field(
-        "hostPath", description="A directory on the disk of the pool's one node, or a file system of `storage`.", examples=["efs"]
+    kind: Literal["hostPath", "efs"] = Field(
+        "hostPath",
+        description="A directory on the disk of the pool's one node, or the file system of storage.efs.",
+        examples=["efs"],
     )
     path: HostPath | None = Field(
         None, description="For hostPath: parent directory on the node; each model gets one below it. By machine image."
@@ -22,7 +24,7 @@ class CacheSettings(Model):
     @property
     def backend(self) -> str:
         """Its name in the planner's catalogue."""
-        return {"hostPath": "hostPath-nvme", "efs": "efs", "lustre": "fsx-lustre"}[self.kind]
+        return {"hostPath": "hostPath-nvme", "efs": "efs"}[self.kind]
 
 
 class ModelSettings(Model):

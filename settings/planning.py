@@ -97,4 +97,3 @@ def _offer(pool: NodePool, instance: str | None) -> Offer:
     return Offer(
         name=name, device=card, per_node=pool.accelerator.per_node, several_nodes=False, max_nodes=pool.max_nodes, host=host
     )
-

@@ -100,7 +100,10 @@ class Settings(Model):
             pool = self.cluster.pool(model.node_pool)
             _at(key, check_model_name, name)
             _at(f"{key}.accelerators", check_accelerators, model.accelerators or 1, pool)
-            _at(f"{key}.cache", check_one_node, pool)
+            if model.cache.kind == "hostPath":
+                _at(f"{key}.cache", check_one_node, pool)
+            elif not self.storage or not self.storage.efs:
+                raise ValueError(f"{key}.cache.kind: efs needs a file system; add storage.efs: {{}} to this stack file")
         return self
 
 

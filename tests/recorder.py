@@ -29,6 +29,14 @@ class Registration:
     parent: str
     provider: str
     inputs: dict[str, Any]
+    dependencies: frozenset[str] = frozenset()
+    """URNs of what has to be there first."""
+    protect: bool = False
+    retain: bool = False
+
+    @property
+    def on_aws(self) -> bool:
+        return self.type.startswith("aws:")
 
     @property
     def on_kubernetes(self) -> bool:
@@ -52,17 +60,52 @@ class Recording:
         return resource
 
 
+_ACCOUNT, _REGION = "123456789012", "us-east-1"
+
+_ANSWERS: dict[str, dict[str, Any]] = {
+    "aws:index/getCallerIdentity:getCallerIdentity": {
+        "accountId": _ACCOUNT,
+        "arn": f"arn:aws:iam::{_ACCOUNT}:user/moto",
+        "userId": "AKIAIOSFODNN7EXAMPLE",
+    },
+    "aws:index/getPartition:getPartition": {"partition": "aws", "dnsSuffix": "amazonaws.com"},
+    "aws:index/getRegion:getRegion": {"region": _REGION, "endpoint": f"ec2.{_REGION}.amazonaws.com"},
+}
+"""What the functions of providers answer, by token."""
+
+_COMPUTED: dict[str, tuple[str, ...]] = {
+    "aws:ec2/eip:Eip": ("allocationId",),
+    "aws:ec2/vpcEndpoint:VpcEndpoint": ("prefixListId",),
+    "aws:fsx/lustreFileSystem:LustreFileSystem": ("dnsName", "mountName"),
+    "aws:kms/key:Key": ("keyId",),
+    "aws:s3/bucket:Bucket": ("bucket",),
+    "aws:sqs/queue:Queue": ("url",),
+}
+"""Properties of AWS resources beside ARN and name that only their creation tells, by token."""
+
+
 class _Cluster(Mocks):
-    """Answers as the Kubernetes provider does: the inputs, a name where none was given, a namespace."""
+    """Answers as the providers do: the inputs, a name where none was given, a namespace or an ARN."""
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         state = dict(args.inputs)
         if args.typ.startswith("kubernetes:"):
             state["metadata"] = {"name": f"{args.name}{AUTONAME}", "namespace": "default"} | (state.get("metadata") or {})
+        if args.typ.startswith("aws:"):
+            name = f"{args.name}{AUTONAME}"
+            service = args.typ.split(":")[1].partition("/")[0]
+            state = {
+                "arn": f"arn:aws:{service}:{_REGION}:{_ACCOUNT}:{name}",
+                "name": name,
+                **{key: f"{args.name}-{key}" for key in _COMPUTED.get(args.typ, ())},
+                **state,
+            }
         return f"{args.name}-id", state
 
     def call(self, args: Any) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
-        raise AssertionError(f"no component calls {args.token}")
+        if args.token not in _ANSWERS:
+            raise AssertionError(f"no component calls {args.token}")
+        return _ANSWERS[args.token], []
 
 
 class _Monitor(MockMonitor):
@@ -82,6 +125,9 @@ class _Monitor(MockMonitor):
                     parent=request.parent,
                     provider=request.provider,
                     inputs=rpc.deserialize_properties(request.object, keep_unknowns=True),
+                    dependencies=frozenset(request.dependencies),
+                    protect=request.protect,
+                    retain=request.retainOnDelete,
                 )
             )
             self._recording.events.append(("resource", request.parent))

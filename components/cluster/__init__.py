@@ -1,7 +1,29 @@
 """Clusters: made here or existing, all behind `ClusterContract`."""
 
 from components.cluster.contract import ClusterContract, WorkloadIdentity
+from components.cluster.eks_cluster import EksCluster, EksClusterArgs
 from components.cluster.existing import ExistingCluster, ExistingClusterArgs
+from components.cluster.gpu_node_group import GpuNodeGroup, GpuNodeGroupArgs
+from components.cluster.karpenter import Karpenter, KarpenterArgs
 from components.cluster.kubeconfig import kubeconfig_path, read_context
+from components.cluster.network import Network, NetworkArgs
+from components.cluster.system_node_group import SystemNodeGroup, SystemNodeGroupArgs
 
-__all__ = ["ClusterContract", "ExistingCluster", "ExistingClusterArgs", "WorkloadIdentity", "kubeconfig_path", "read_context"]
+__all__ = [
+    "ClusterContract",
+    "EksCluster",
+    "EksClusterArgs",
+    "ExistingCluster",
+    "ExistingClusterArgs",
+    "GpuNodeGroup",
+    "GpuNodeGroupArgs",
+    "Karpenter",
+    "KarpenterArgs",
+    "Network",
+    "NetworkArgs",
+    "SystemNodeGroup",
+    "SystemNodeGroupArgs",
+    "WorkloadIdentity",
+    "kubeconfig_path",
+    "read_context",
+]

@@ -1,6 +1,9 @@
 """Who may use an EKS cluster: the principals of its access entries. Pure."""
 
-from typing import Annotated
+import ipaddress
+from typing import Annotated, Any
+
+import pulumi
 
 from components.inputs import Matching
 
@@ -37,3 +40,36 @@ def check_principals(admins: tuple[str, ...], viewers: tuple[str, ...]) -> None:
     for number, arn in enumerate(named):
         if arn in named[:number]:
             raise ValueError(f"viewerPrincipals: {arn} is named twice; a principal has one entry, so name it once")
+
+
+def check_public_access(cidrs: tuple[str, ...]) -> None:
+    """Raise ValueError unless every entry is a network, and none is everybody."""
+    for cidr in cidrs:
+        try:
+            network = ipaddress.ip_network(cidr)
+        except ValueError:
+            raise ValueError(f"publicAccessCidrs: {cidr!r} is not a network; use e.g. 203.0.113.0/24") from None
+        if network.prefixlen == 0:
+            raise ValueError(
+                f"publicAccessCidrs: {cidr} is the whole internet; name the networks of those who work with the cluster, "
+                "e.g. 203.0.113.0/24, or none to keep the API private"
+            )
+
+
+def eks_kubeconfig(
+    name: pulumi.Input[str], endpoint: pulumi.Input[str], authority: pulumi.Input[str], region: pulumi.Input[str]
+) -> dict[str, Any]:
+    """A kubeconfig without any credential: `aws eks get-token` makes one of those of whoever uses it, for a quarter of an hour.
+
+    `authority` is the certificate of the cluster's authority in base64.
+    """
+    command = ["--region", region, "eks", "get-token", "--cluster-name", name, "--output", "json"]
+    user = {"apiVersion": "client.authentication.k8s.io/v1beta1", "command": "aws", "args": command, "interactiveMode": "Never"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "eks",
+        "contexts": [{"name": "eks", "context": {"cluster": "eks", "user": "eks"}}],
+        "clusters": [{"name": "eks", "cluster": {"server": endpoint, "certificate-authority-data": authority}}],
+        "users": [{"name": "eks", "user": {"exec": user}}],
+    }

@@ -76,3 +76,14 @@ OPTIONAL = {
 def addons(file_systems: tuple[str, ...] = ()) -> tuple[Addon, ...]:
     """All add-ons of a cluster with these kinds of file systems, keys of `OPTIONAL`."""
     return (*ALWAYS, *(OPTIONAL[kind] for kind in sorted(set(file_systems))))
+
+
+def check_addons(file_systems: tuple[str, ...], versions: Mapping[str, str]) -> None:
+    """Raise ValueError for a kind of file system or an add-on this platform does not install."""
+    for kind in file_systems:
+        if kind not in OPTIONAL:
+            raise ValueError(f"fileSystems: {kind!r} is not known; use {', '.join(sorted(OPTIONAL))}")
+    names = [addon.name for addon in addons(file_systems)]
+    for name in versions:
+        if name not in names:
+            raise ValueError(f"addonVersions: {name} is no add-on of this cluster; use {', '.join(names)}")

@@ -5,9 +5,13 @@ The ports are those of terraform-aws-modules/terraform-aws-eks v21.19.0 (node_gr
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-CONTROL_PLANE, NODES, INTERNET, VPC = "control-plane", "nodes", "internet", "vpc"
+CONTROL_PLANE, NODES, FABRIC = "control-plane", "nodes", "fabric"
+"""Security groups of a cluster. The fabric is EFA: its traffic has no ports, so it has a group of its own."""
+
+INTERNET, VPC = "internet", "vpc"
+"""Networks."""
 
 _WEBHOOKS = {
     4443: "webhooks of metrics adapters",
@@ -18,6 +22,10 @@ _WEBHOOKS = {
 }
 
 
+EVERYTHING: Final = "-1"
+"""All protocols and ports, as EC2 writes it."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """Traffic that a security group lets through. Groups answer what they were asked without a rule of its own."""
@@ -25,7 +33,7 @@ class Rule:
     group: str
     direction: Literal["ingress", "egress"]
     peer: str
-    protocol: Literal["tcp", "udp"]
+    protocol: Literal["tcp", "udp", "-1"]
     from_port: int
     to_port: int
     reason: str
@@ -33,6 +41,8 @@ class Rule:
     @property
     def key(self) -> str:
         """Names the rule among those of its group."""
+        if self.protocol == EVERYTHING:
+            return f"{self.group}-{self.direction}-{self.peer}"
         ports = f"{self.from_port}" if self.from_port == self.to_port else f"{self.from_port}-{self.to_port}"
         return f"{self.group}-{self.direction}-{self.peer}-{self.protocol}-{ports}"
 
@@ -50,6 +60,9 @@ def rules() -> tuple[Rule, ...]:
         Rule(NODES, "egress", VPC, "tcp", 2049, 2049, "EFS"),
         Rule(NODES, "egress", VPC, "tcp", 988, 988, "FSx for Lustre"),
         Rule(NODES, "egress", VPC, "tcp", 1018, 1023, "FSx for Lustre"),
+        # EFA needs all traffic among its group, both ways (EKS user guide, node-efa).
+        Rule(FABRIC, "ingress", FABRIC, EVERYTHING, 0, 0, "EFA among the nodes of this group"),
+        Rule(FABRIC, "egress", FABRIC, EVERYTHING, 0, 0, "EFA among the nodes of this group"),
     )
 
 

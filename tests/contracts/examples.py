@@ -3,14 +3,16 @@
 from collections.abc import Callable
 
 import pulumi
+import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 import yaml
 
 from components.base import PlatformComponent
-from components.cluster import ExistingCluster
-from components.security import Namespace, PodSecurityLevel
+from components.cluster import ExistingCluster, Karpenter, Network
+from components.security import EncryptionKey, KeyUse, Namespace, PodIdentity, PodSecurityLevel
+from components.security.policies import allow
 from components.serving import ModelServer
-from components.storage import ModelCache, ModelDownload
+from components.storage import EfsFileSystem, LustreFileSystem, ModelBucket, ModelCache, ModelDownload
 from components.types import NodePoolArgs, TaintEffect
 
 KUBECONFIG = yaml.safe_dump(
@@ -31,6 +33,8 @@ POOL: NodePoolArgs = {
     "labels": {"node.kubernetes.io/instance-type": "g6.xlarge"},
     "taints": [{"key": "nvidia.com/gpu", "value": "present", "effect": TaintEffect.NO_SCHEDULE}],
 }
+
+KEY_ARN = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 Example = Callable[[str, pulumi.ResourceOptions], PlatformComponent]
 
@@ -81,10 +85,77 @@ EXAMPLES: dict[type[PlatformComponent], Example] = {
         },
         opts,
     ),
+    Network: lambda name, opts: Network(
+        name,
+        {
+            "cidr": "10.40.0.0/16",
+            "zones": ["us-east-1a", "us-east-1b"],
+            "kms_key_arn": KEY_ARN,
+            "interface_endpoints": ["ecr.api", "sts"],
+            "cluster_names": ["llm"],
+        },
+        opts,
+    ),
+    EncryptionKey: lambda name, opts: EncryptionKey(
+        name, {"description": "Everything of one stack", "uses": list(KeyUse), "log_groups": ["/aws/eks/llm/cluster"]}, opts
+    ),
+    PodIdentity: lambda name, opts: PodIdentity(
+        name,
+        {
+            "cluster_name": "llm",
+            "statements": [allow(["s3:GetObject"], "arn:aws:s3:::models/*")],
+            "managed_policies": ["AmazonEKS_CNI_Policy"],
+            "service_accounts": {"server": {"namespace_name": "models", "service_account_name": "server"}},
+        },
+        opts,
+    ),
+    ModelBucket: lambda name, opts: ModelBucket(name, {"kms_key_arn": KEY_ARN}, opts),
+    EfsFileSystem: lambda name, opts: EfsFileSystem(
+        name,
+        {
+            "kms_key_arn": KEY_ARN,
+            "vpc_id": "vpc-0",
+            "subnet_ids": {"us-east-1a": "subnet-a", "us-east-1b": "subnet-b"},
+            "client_security_group_ids": {"nodes": "sg-nodes"},
+            "access_points": ["qwen"],
+        },
+        opts,
+    ),
+    LustreFileSystem: lambda name, opts: LustreFileSystem(
+        name,
+        {
+            "kms_key_arn": KEY_ARN,
+            "vpc_id": "vpc-0",
+            "subnet_id": "subnet-a",
+            "client_security_group_ids": {"nodes": "sg-nodes"},
+            "capacity_gib": 1200,
+        },
+        opts,
+    ),
+    Karpenter: lambda name, opts: Karpenter(
+        name,
+        {
+            "cluster_name": "llm",
+            "cluster_endpoint": "https://127.0.0.1:6443",
+            "kubernetes_version": "1.36",
+            "kms_key_arn": KEY_ARN,
+            "subnet_ids": ["subnet-a", "subnet-b"],
+            "pools": [
+                {
+                    "name": "l4",
+                    "instance_types": ["g6.xlarge", "g6.2xlarge"],
+                    "max_nodes": 4,
+                    "image": {"family": "bottlerocket", "release": "1.66.0"},
+                    "capacity_types": [CapacityType.SPOT, CapacityType.ON_DEMAND],
+                }
+            ],
+        },
+        opts,
+    ),
 }
 
 
 def build(component: type[PlatformComponent], name: str = "example") -> None:
-    """A program with that component on an explicit provider."""
-    provider = kubernetes.Provider("cluster", kubeconfig=KUBECONFIG)
-    EXAMPLES[component](name, pulumi.ResourceOptions(provider=provider))
+    """A program with that component on explicit providers."""
+    providers = [kubernetes.Provider("cluster", kubeconfig=KUBECONFIG), aws.Provider("aws", region="us-east-1")]
+    EXAMPLES[component](name, pulumi.ResourceOptions(providers=providers))

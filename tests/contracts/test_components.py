@@ -33,11 +33,18 @@ COMPONENTS = sorted(
 )
 
 TOKENS = {
+    "EfsFileSystem": "llm-platform:index:EfsFileSystem",
+    "EncryptionKey": "llm-platform:index:EncryptionKey",
     "ExistingCluster": "llm-platform:index:ExistingCluster",
+    "Karpenter": "llm-platform:index:Karpenter",
+    "LustreFileSystem": "llm-platform:index:LustreFileSystem",
+    "ModelBucket": "llm-platform:index:ModelBucket",
     "ModelCache": "llm-platform:index:ModelCache",
     "ModelDownload": "llm-platform:index:ModelDownload",
     "ModelServer": "llm-platform:index:ModelServer",
     "Namespace": "llm-platform:index:Namespace",
+    "Network": "llm-platform:index:Network",
+    "PodIdentity": "llm-platform:index:PodIdentity",
 }
 """Every token ever deployed. It is part of every child's URN: change one only together with an alias."""
 
@@ -82,7 +89,8 @@ def test_every_object_carries_the_recommended_labels(component: type[PlatformCom
     wanted = {"app.kubernetes.io/part-of": PACKAGE, "app.kubernetes.io/managed-by": "pulumi"}
     keys = {f"app.kubernetes.io/{key}" for key in ("name", "instance", "component")}
     for resource in _record(component).resources:
-        if resource.on_kubernetes:
+        # A release is no object.
+        if resource.on_kubernetes and resource.type != "kubernetes:helm.sh/v3:Release":
             found = resource.inputs["metadata"]["labels"]
             assert wanted.items() <= found.items(), resource.urn
             assert keys <= found.keys(), resource.urn
@@ -135,3 +143,22 @@ def test_the_packaged_schema_can_describe_every_component() -> None:
     assert set(described) == set(TOKENS)
     for name, definition in described.items():
         assert definition.inputs, f"{name} has no inputs in the schema"
+
+
+@every_component
+def test_every_child_on_aws_has_its_component_for_a_parent_and_an_explicit_provider(component: type[PlatformComponent]) -> None:
+    recording = _record(component)
+    own, provider = _own(recording, component), recording.one("pulumi:providers:aws").urn
+    children = [r for r in recording.resources if r.on_aws]
+    assert [r.urn for r in children if r.parent != own or not r.provider.startswith(provider)] == []
+
+
+@every_component
+def test_names_on_aws_stay_within_the_limits_and_apart(component: type[PlatformComponent]) -> None:
+    names = []
+    for suffix in "ab":
+        recording = _record(component, "m" * 80 + suffix)
+        names += [(r.type, r.name) for r in recording.resources if r.on_aws]
+    # Buckets and node groups have the shortest limit, 63; the provider appends a dash and seven digits.
+    assert all(len(name) <= 63 - 8 for _, name in names)
+    assert len(set(names)) == len(names)

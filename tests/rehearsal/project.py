@@ -1,5 +1,6 @@
 """A copy of this project that a test may change and rehearse, through the command line a person uses."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import psutil
 import yaml
 
+from sandbox.aws.account import Account
 from sandbox.control_plane.api import Api
 from sandbox.control_plane.components import Layout
 from sandbox.control_plane.record import Record
@@ -26,13 +28,13 @@ class RehearsedProject:
     stack: str = "local"
 
     @classmethod
-    def make(cls, source: Path, directory: Path) -> "RehearsedProject":
+    def make(cls, source: Path, directory: Path, stack: str = "local") -> "RehearsedProject":
         """Copy what makes a directory a project; the components stay where they are."""
         for name in ("Pulumi.yaml", "__main__.py"):
             shutil.copy(source / name, directory / name)
         (directory / "stacks").mkdir()
-        shutil.copy(source / "stacks/Pulumi.local.yaml", directory / "stacks/Pulumi.local.yaml")
-        return cls(directory, source)
+        shutil.copy(source / f"stacks/Pulumi.{stack}.yaml", directory / f"stacks/Pulumi.{stack}.yaml")
+        return cls(directory, source, stack)
 
     @property
     def stack_file(self) -> Path:
@@ -66,6 +68,15 @@ class RehearsedProject:
         code, output = self.run(*arguments)
         assert code == 0, output
         return output
+
+    def changes(self) -> dict[str, str]:
+        """What a preview would do with each resource (type and name) it would touch: `update`, `replace`, `create` …"""
+        steps = json.loads(self.succeed("preview", "--json"))
+        return {f"{step['type'].rpartition(':')[2]} {step['urn'].rpartition('::')[2]}": step["op"] for step in steps}
+
+    def account(self) -> Account:
+        """The stack's emulated AWS account."""
+        return Account(self.stack, self.root / ".sandbox" / "accounts")
 
     def api(self) -> Api:
         """The stack's API server, as its administrator."""

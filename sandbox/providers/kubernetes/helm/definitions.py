@@ -1,6 +1,7 @@
 """The CustomResourceDefinitions a release brings, installed and removed as Helm does it."""
 
 import asyncio
+import time
 from typing import Any, Final
 
 from sandbox.charts import definitions as charts_definitions
@@ -11,7 +12,7 @@ from sandbox.providers.contract import ProviderError, Request
 from sandbox.providers.kubernetes.applying import apply
 from sandbox.providers.kubernetes.awaiting.loop import NotReadyError, until_gone, until_ready
 from sandbox.providers.kubernetes.client import ApiError
-from sandbox.providers.kubernetes.context import Context
+from sandbox.providers.kubernetes.context import POLL_S, Context
 from sandbox.providers.kubernetes.helm.charts import short_name
 from sandbox.providers.kubernetes.objects import Object, Type, field_manager
 from sandbox.toolchain.tools import UnavailableError
@@ -29,8 +30,7 @@ async def install(context: Context, request: Request, values: dict[str, Any], be
         ProviderError: refused, or not what the chart's project published.
     """
     wanted = await _definitions(context, request, request.inputs.values, values)
-    for manifest, of in wanted.values():
-        await _install(context, request, manifest, of)
+    await asyncio.gather(*(_install(context, request, manifest, of) for manifest, of in wanted.values()))
     if before is not None:
         old = await _definitions(context, request, request.state.values, before)
         gone = {name: manifest for name, (manifest, of) in old.items() if name not in wanted and of.place is Place.TEMPLATE}
@@ -95,8 +95,33 @@ async def _install(context: Context, request: Request, manifest: Manifest, of: D
 
     try:
         await until_ready(context.cluster, kind, live, marked, limit=limit, cancelled=context.cancelled, report=report)
-    except NotReadyError as error:
+        await _until_listed(context, manifest, limit)
+    except (NotReadyError, SandboxError) as error:
         raise ProviderError(f"cannot install helm release {request.inputs.values['name']}: {error}") from error
+
+
+async def _until_listed(context: Context, manifest: Manifest, limit: float) -> None:
+    """Wait until objects of a new kind can be listed.
+
+    The API server prepares their storage when it is first asked, and refuses until that is done. The clean-up of a definition
+    that is deleted before asks too, is refused, and tries again only after minutes.
+
+    Raises:
+        SandboxError: refused for another reason, or for longer than `limit` seconds.
+    """
+    spec = manifest["spec"]
+    version = next(each["name"] for each in spec["versions"] if each["storage"])
+    path = f"/apis/{spec['group']}/{version}/{spec['names']['plural']}"
+    give_up = time.monotonic() + limit
+    while True:
+        try:
+            await context.cluster.request("GET", path, params={"limit": "1"})
+        except ApiError as error:
+            if error.code not in (404, 429, 503) or time.monotonic() > give_up or context.cancelled.is_set():
+                raise
+            await asyncio.sleep(POLL_S)
+        else:
+            return
 
 
 async def _remove(context: Context, request: Request, gone: dict[str, Manifest]) -> None:

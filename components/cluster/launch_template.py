@@ -1,0 +1,100 @@
+"""The launch template of managed nodes: disks, metadata service, interfaces, reservation. Pure; values may be outputs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+from pydantic import Field
+
+from components.cluster.images import Family
+from components.inputs import Model
+from planner.catalog import InstanceType
+
+_SYSTEM_DISK = "/dev/xvda"
+_DATA_DISK = {"bottlerocket": "/dev/xvdb", "al2023": _SYSTEM_DISK}
+"""Where images, pods and logs are; Bottlerocket keeps them apart from the system."""
+
+_FIRST_INTERFACE, _OTHER_INTERFACE = "efa", "efa-only"
+"""The first carries IP too, the others need no address (EKS user guide, node-efa)."""
+
+
+class Disk(Model):
+    """The encrypted gp3 volume of a node."""
+
+    size_gib: int = Field(200, ge=20, le=16384, description="GiB.", examples=[200])
+    throughput_mibps: int = Field(600, ge=125, le=2000, description="MiB/s; unpacking images wants much.", examples=[600])
+    iops: int = Field(6000, ge=3000, le=80000, description="Operations a second.", examples=[6000])
+
+
+def launch_template(
+    name: str,
+    *,
+    family: Family,
+    disk: Disk,
+    kms_key_arn: pulumi.Input[str],
+    security_groups: Sequence[pulumi.Input[str]],
+    user_data: str | None = None,
+    interfaces: Sequence[Mapping[str, Any]] = (),
+    placement_group: pulumi.Input[str] | None = None,
+    reservation_id: str | None = None,
+    capacity_block: bool = False,
+    instance_type: str | None = None,
+) -> dict[str, Any]:
+    """Arguments of `aws.ec2.LaunchTemplate` for nodes called `name`.
+
+    Security groups belong to the interfaces where any are stated. `instance_type` only for a capacity block: everything else
+    names its types in the node group.
+    """
+    arguments: dict[str, Any] = {
+        "block_device_mappings": _disks(family, disk, kms_key_arn),
+        # Tokens only, and none for pods: a container would be a hop further.
+        "metadata_options": {"http_endpoint": "enabled", "http_tokens": "required", "http_put_response_hop_limit": 1},
+        "monitoring": {"enabled": True},
+        "tag_specifications": [
+            {"resource_type": kind, "tags": {"Name": name}} for kind in ("instance", "volume", "network-interface")
+        ],
+        "update_default_version": True,
+    }
+    if user_data:
+        arguments["user_data"] = user_data
+    if interfaces:
+        arguments["network_interfaces"] = [{**interface, "security_groups": list(security_groups)} for interface in interfaces]
+    else:
+        arguments["vpc_security_group_ids"] = list(security_groups)
+    if placement_group is not None:
+        arguments["placement"] = {"group_name": placement_group}
+    if reservation_id:
+        target = {"capacity_reservation_id": reservation_id}
+        arguments["capacity_reservation_specification"] = {"capacity_reservation_target": target}
+    if capacity_block:
+        arguments["instance_market_options"] = {"market_type": "capacity-block"}
+        arguments["instance_type"] = instance_type
+    return arguments
+
+
+def efa_interfaces(types: Sequence[InstanceType]) -> list[dict[str, Any]]:
+    """All EFA interfaces that every one of these types has. Raises ValueError where one has none."""
+    for found in types:
+        if not found.efa_max_interfaces:
+            raise ValueError(f"efa: {found.name} has no EFA; use a type that has, e.g. p5.48xlarge, or efa: false")
+    count = min(found.efa_max_interfaces or 0 for found in types)
+    return [
+        {
+            "device_index": 0 if card == 0 else 1,
+            "network_card_index": card,
+            "interface_type": _FIRST_INTERFACE if card == 0 else _OTHER_INTERFACE,
+            "associate_public_ip_address": "false",
+            "delete_on_termination": "true",
+        }
+        for card in range(count)
+    ]
+
+
+def _disks(family: Family, disk: Disk, kms_key_arn: pulumi.Input[str]) -> list[dict[str, Any]]:
+    encrypted = {"encrypted": "true", "kms_key_id": kms_key_arn, "delete_on_termination": "true", "volume_type": "gp3"}
+    data = {
+        "device_name": _DATA_DISK[family],
+        "ebs": {**encrypted, "volume_size": disk.size_gib, "throughput": disk.throughput_mibps, "iops": disk.iops},
+    }
+    system = {"device_name": _SYSTEM_DISK, "ebs": encrypted}
+    return [data] if data["device_name"] == _SYSTEM_DISK else [system, data]

@@ -1,0 +1,255 @@
+"""What a stack makes in AWS: key, network, cluster, pools, file systems, bucket."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_kubernetes as kubernetes
+
+from components.base import PACKAGE
+from components.cluster import ClusterContract, EksCluster, GpuNodeGroup, Karpenter, Network, WorkloadIdentity
+from components.cluster.capacity import CapacityArgs
+from components.cluster.eks_pool import POOL_LABEL
+from components.cluster.flow_log import flow_log_group
+from components.cluster.images import has_local_disks
+from components.cluster.karpenter_pools import CapacityType, KarpenterDiskArgs, KarpenterPoolArgs
+from components.cluster.network import NatGateways
+from components.cluster.node_group import DiskArgs
+from components.cluster.system_node_group import SYSTEM_POOL
+from components.cluster.user_data import al2023, bottlerocket, cache_path
+from components.security import EncryptionKey, KeyUse
+from components.storage import CsiVolumeArgs, EfsFileSystem, LustreFileSystem, ModelBucket
+from components.types import NodePool
+from foundation.foundation import Foundation
+from planner.catalog import instance_type
+from planner.stack import StackPlan
+from planner.timeouts import karpenter_consolidate_after_seconds
+from settings.clusters import KarpenterPoolSettings, ManagedPoolSettings
+from settings.sections import OnEks, Settings
+
+NETWORK = "network"
+EFS_DRIVER = "efs.csi.aws.com"
+
+
+def lay(config: Settings, eks: OnEks, plan: StackPlan) -> Foundation:
+    """Everything in AWS that the stack file asks for."""
+    provider_of_aws = _provider(eks)
+    on_aws = pulumi.ResourceOptions(provider=provider_of_aws)
+    name, protect = eks.cluster.name, eks.aws.protect
+    key = EncryptionKey(
+        "platform",
+        {
+            "description": f"Secrets, disks, logs and models of {name}",
+            "uses": list(KeyUse),
+            "log_groups": [f"/aws/eks/{name}/cluster", flow_log_group(NETWORK)],
+            "protect": protect,
+        },
+        opts=on_aws,
+    )
+    network = Network(
+        NETWORK,
+        {
+            "cidr": eks.network.cidr,
+            "zones": list(eks.network.zones),
+            "nat_gateways": NatGateways(eks.network.nat_gateways),
+            "interface_endpoints": list(eks.network.interface_endpoints),
+            "peer_cidrs": list(eks.network.peer_cidrs),
+            "cluster_names": [name],
+            "flow_log_retention_days": eks.aws.log_retention_days,
+            "kms_key_arn": key.key_arn,
+        },
+        opts=on_aws,
+    )
+    cluster = EksCluster(
+        "cluster",
+        {
+            "cluster_name": name,
+            "kubernetes_version": eks.cluster.kubernetes_version,
+            "vpc_id": network.vpc_id,
+            "vpc_cidr": network.vpc_cidr,
+            "control_plane_subnet_ids": dict(network.control_plane_subnets),
+            "node_subnet_ids": dict(network.private_subnets),
+            "kms_key_arn": key.key_arn,
+            "admin_principals": list(eks.cluster.admin_principals),
+            "viewer_principals": list(eks.cluster.viewer_principals),
+            "public_access_cidrs": list(eks.cluster.public_access_cidrs),
+            "addon_versions": dict(eks.cluster.addon_versions),
+            "file_systems": eks.storage.file_systems(),
+            "system_pool": eks.cluster.system.args(),
+            "log_retention_days": eks.aws.log_retention_days,
+            "protect": protect,
+        },
+        opts=on_aws,
+    )
+    pools = _managed(eks, cluster, network, key, on_aws)
+    provider = kubernetes.Provider("kubernetes", kubeconfig=cluster.kubeconfig, cluster_identifier=cluster.identifier)
+    both = pulumi.ResourceOptions(providers={"aws": provider_of_aws, "kubernetes": provider})
+    pools += _karpenter(eks, cluster, network, key, both, _consolidate_after(config, plan))
+    contract = ClusterContract(
+        kubeconfig=cluster.kubeconfig,
+        identifier=cluster.identifier,
+        kubernetes_version=eks.cluster.kubernetes_version,
+        node_pools=tuple(pools),
+        workload_identity=WorkloadIdentity.POD_IDENTITY,
+    )
+    volumes, exports = _storage(config, eks, network, cluster, key, on_aws)
+    paths = {
+        name: cache_path(pool.image.family, has_local_disks(tuple(map(instance_type, pool.instance_types))))
+        for name, pool in eks.cluster.node_pools.items()
+    }
+    return Foundation(contract, provider, paths, volumes, {"network": {"vpcId": network.vpc_id}, "storage": exports})
+
+
+def _provider(eks: OnEks) -> aws.Provider:
+    tags = {f"{PACKAGE}/stack": pulumi.get_stack(), f"{PACKAGE}/cluster": eks.cluster.name, **eks.aws.tags}
+    return aws.Provider("aws", region=eks.aws.region, allowed_account_ids=[eks.aws.account_id], default_tags={"tags": tags})
+
+
+def _managed(
+    eks: OnEks, cluster: EksCluster, network: Network, key: EncryptionKey, options: pulumi.ResourceOptions
+) -> list[NodePool]:
+    """Managed node groups."""
+    made = []
+    for name, pool in eks.cluster.node_pools.items():
+        if isinstance(pool, ManagedPoolSettings):
+            group = GpuNodeGroup(
+                name,
+                {
+                    "pool_name": name,
+                    "cluster_name": cluster.cluster_name,
+                    "kubernetes_version": eks.cluster.kubernetes_version,
+                    "node_role_arn": cluster.node_role_arn,
+                    "subnet_ids": {zone: network.private_subnets[zone] for zone in pool.zones or eks.network.zones},
+                    "security_group_ids": [cluster.node_security_group_id],
+                    "fabric_security_group_id": cluster.fabric_security_group_id,
+                    "kms_key_arn": key.key_arn,
+                    "instance_types": list(pool.instance_types),
+                    "min_nodes": pool.min_nodes,
+                    "max_nodes": pool.max_nodes,
+                    "image": pool.image.args(),
+                    "disk": cast(DiskArgs, pool.disk.model_dump()),
+                    "labels": dict(pool.labels),
+                    "capacity": cast(CapacityArgs, pool.capacity.model_dump(mode="json", exclude_none=True)),
+                    "efa": pool.efa,
+                    "max_unavailable": pool.max_unavailable,
+                },
+                opts=options,
+            )
+            made.append(group.pool)
+    return made
+
+
+def _karpenter(
+    eks: OnEks,
+    cluster: EksCluster,
+    network: Network,
+    key: EncryptionKey,
+    options: pulumi.ResourceOptions,
+    consolidate_after: Mapping[str, int],
+) -> tuple[NodePool, ...]:
+    """Karpenter with its pools, where there are any."""
+    wanted = {name: pool for name, pool in eks.cluster.node_pools.items() if isinstance(pool, KarpenterPoolSettings)}
+    if not wanted:
+        return ()
+    karpenter = Karpenter(
+        "karpenter",
+        {
+            "cluster_name": cluster.cluster_name,
+            "cluster_endpoint": cluster.endpoint,
+            "kubernetes_version": eks.cluster.kubernetes_version,
+            "kms_key_arn": key.key_arn,
+            "subnet_ids": [subnet for _, subnet in sorted(network.private_subnets.items())],
+            "security_group_ids": [cluster.node_security_group_id],
+            "system_labels": {POOL_LABEL: SYSTEM_POOL},
+            "tags": dict(eks.aws.tags),
+            "pools": [_karpenter_pool(name, pool, consolidate_after) for name, pool in wanted.items()],
+        },
+        opts=options,
+    )
+    return karpenter.pools
+
+
+def _karpenter_pool(name: str, pool: KarpenterPoolSettings, consolidate_after: Mapping[str, int]) -> KarpenterPoolArgs:
+    family = pool.image.family
+    write = bottlerocket if family == "bottlerocket" else al2023
+    found: KarpenterPoolArgs = {
+        "name": name,
+        "instance_types": list(pool.instance_types),
+        "max_nodes": pool.max_nodes,
+        # Karpenter knows releases of AL2023 by their date alone.
+        "image": {"family": family, "release": pool.image.pinned.rpartition("-")[2]},
+        "capacity_types": [CapacityType(kind) for kind in pool.capacity_types],
+        "reservation_ids": list(pool.reservation_ids),
+        "zones": list(pool.zones or ()),
+        "disk": cast(KarpenterDiskArgs, pool.disk.model_dump()),
+        "labels": dict(pool.labels),
+        # Karpenter sees to local disks itself.
+        "user_data": write(local_disks=False, large_images=True),
+    }
+    if name in consolidate_after:
+        found["consolidate_after_seconds"] = consolidate_after[name]
+    return found
+
+
+def _consolidate_after(config: Settings, plan: StackPlan) -> dict[str, int]:
+    """By pool how long an empty node stays: as long as the slowest of its models takes to start."""
+    seconds: dict[str, int] = {}
+    for name, model in config.models.items():
+        needed = karpenter_consolidate_after_seconds(plan.models[name].cold)
+        seconds[model.node_pool] = max(needed, seconds.get(model.node_pool, 0))
+    return seconds
+
+
+def _storage(
+    config: Settings,
+    eks: OnEks,
+    network: Network,
+    cluster: EksCluster,
+    key: EncryptionKey,
+    options: pulumi.ResourceOptions,
+) -> tuple[dict[str, CsiVolumeArgs], dict[str, Any]]:
+    """File systems and bucket: what models mount, and what others may want to know of them."""
+    protect = eks.aws.protect
+    clients: dict[str, pulumi.Input[str]] = {"nodes": cluster.node_security_group_id}
+    volumes: dict[str, CsiVolumeArgs] = {}
+    exports: dict[str, Any] = {}
+    on_efs = [name for name, model in config.models.items() if model.cache.kind == "efs"]
+    if eks.storage.efs:
+        efs = EfsFileSystem(
+            "models",
+            {
+                "kms_key_arn": key.key_arn,
+                "vpc_id": network.vpc_id,
+                "subnet_ids": dict(network.private_subnets),
+                "client_security_group_ids": clients,
+                "access_points": on_efs or ["shared"],
+                "protect": protect,
+            },
+            opts=options,
+        )
+        exports["efs"] = efs.file_system_id
+        for name in on_efs:
+            volumes[name] = {
+                "driver": EFS_DRIVER,
+                "handle": pulumi.Output.concat(efs.file_system_id, "::", efs.access_points[name]),
+            }
+    if lustre := eks.storage.lustre:
+        system = LustreFileSystem(
+            "models",
+            {
+                "kms_key_arn": key.key_arn,
+                "vpc_id": network.vpc_id,
+                "subnet_id": network.private_subnets[lustre.zone],
+                "client_security_group_ids": clients,
+                "capacity_gib": lustre.capacity_gib,
+                "throughput_mb_per_tib": lustre.throughput_mb_per_tib,
+                "protect": protect,
+            },
+            opts=options,
+        )
+        exports["lustre"] = {"id": system.file_system_id, "dnsName": system.dns_name, "mountName": system.mount_name}
+    if eks.storage.bucket:
+        bucket = ModelBucket("models", {"kms_key_arn": key.key_arn, "protect": protect}, opts=options)
+        exports["bucket"] = bucket.bucket_name
+    return volumes, exports
