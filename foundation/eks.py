@@ -13,11 +13,11 @@ from components.cluster.capacity import CapacityArgs
 from components.cluster.eks_pool import POOL_LABEL
 from components.cluster.flow_log import flow_log_group
 from components.cluster.images import has_local_disks
-from components.cluster.karpenter_pools import CapacityType, KarpenterDiskArgs, KarpenterPoolArgs
+from components.cluster.karpenter_pools import CapacityType, KarpenterPoolArgs
 from components.cluster.network import NatGateways
 from components.cluster.node_group import DiskArgs
 from components.cluster.system_node_group import SYSTEM_POOL
-from components.cluster.user_data import al2023, bottlerocket, cache_path
+from components.cluster.user_data import cache_path
 from components.security import EncryptionKey, KeyUse
 from components.storage import CsiVolumeArgs, EfsFileSystem, LustreFileSystem, ModelBucket
 from components.types import NodePool
@@ -171,21 +171,16 @@ def _karpenter(
 
 
 def _karpenter_pool(name: str, pool: KarpenterPoolSettings, consolidate_after: Mapping[str, int]) -> KarpenterPoolArgs:
-    family = pool.image.family
-    write = bottlerocket if family == "bottlerocket" else al2023
     found: KarpenterPoolArgs = {
         "name": name,
         "instance_types": list(pool.instance_types),
         "max_nodes": pool.max_nodes,
-        # Karpenter knows releases of AL2023 by their date alone.
-        "image": {"family": family, "release": pool.image.pinned.rpartition("-")[2]},
+        "image": pool.image.args(),
         "capacity_types": [CapacityType(kind) for kind in pool.capacity_types],
         "reservation_ids": list(pool.reservation_ids),
         "zones": list(pool.zones or ()),
-        "disk": cast(KarpenterDiskArgs, pool.disk.model_dump()),
+        "disk": cast(DiskArgs, pool.disk.model_dump()),
         "labels": dict(pool.labels),
-        # Karpenter sees to local disks itself.
-        "user_data": write(local_disks=False, large_images=True),
     }
     if name in consolidate_after:
         found["consolidate_after_seconds"] = consolidate_after[name]

@@ -1,13 +1,16 @@
 """Operations that moto has not, or only for other services: they work on moto's memory and answer in the forms of AWS."""
 
+import json
 import secrets
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 from moto.ec2.models.launch_templates import LaunchTemplate
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.fsx.models import FileSystem, FSxBackend
+from moto.s3.models import FakeBucket
 
 from sandbox.aws.backends import Backends
 from sandbox.aws.refusals.errors import Parameters, RefusalError
@@ -168,6 +171,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
 def install() -> None:
     """Makes some of moto's resources tell what AWS's tell, in this process."""
     SecurityGroupRule.description = property(_description)
+    asked = FakeBucket._log_permissions_enabled_policy
+
+    def may_log(target_bucket: Any, target_prefix: str | None) -> bool:
+        return bool(asked(_named_principals(target_bucket), target_prefix))
+
+    FakeBucket._log_permissions_enabled_policy = staticmethod(may_log)
     # Moto notes the tags when it makes a template, and tells those for ever.
     LaunchTemplate.tags = property(LaunchTemplate.get_tags, lambda _template, _tags: None)
     create, told = FSxBackend.create_file_system, FileSystem.to_dict
@@ -186,6 +195,13 @@ def install() -> None:
         return {**told(system), **system.told, "Lifecycle": system.lifecycle}
 
     FSxBackend.create_file_system, FileSystem.to_dict = created, to_dict
+
+
+def _named_principals(bucket: Any) -> Any:
+    """A bucket whose policy has only the statements about named principals: moto stumbles over `*`."""
+    policy = json.loads(bucket.policy) if bucket.policy else {"Statement": []}
+    policy["Statement"] = [one for one in policy["Statement"] if isinstance(one.get("Principal"), dict)]
+    return SimpleNamespace(policy=json.dumps(policy).encode(), partition=bucket.partition, name=bucket.name)
 
 
 def _description(rule: SecurityGroupRule) -> str | None:

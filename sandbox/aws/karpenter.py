@@ -97,6 +97,7 @@ class Simulation:
             for claim in claims:
                 of_claim = node_classes.get(claim["spec"]["nodeClassRef"]["name"])
                 self._settle_claim(api, claim, of_claim, machines.get(claim["metadata"]["name"]), pods)
+            _remove_orphans(api, pools, claims)
             self._remove_empty(api, pools, claims, pods)
         for pool in pools:
             _tell_pool(api, pool, node_classes, claims)
@@ -257,6 +258,14 @@ def _is_installed(api: Api) -> bool:
     records = api.items("/api/v1/secrets", selector=f"{_RELEASE}=true")
     charts = [record["metadata"]["annotations"][f"{_RELEASE}-chart"] for record in records]
     return any(re.match(r"karpenter-\d", chart) for chart in charts)
+
+
+def _remove_orphans(api: Api, pools: Objects, claims: Objects) -> None:
+    """Deletes claims whose NodePool is gone. The garbage collector does so too, but learns of new kinds late."""
+    there = {pool["metadata"]["name"] for pool in pools}
+    for claim in claims:
+        if claim["metadata"]["labels"][NODE_POOL] not in there and "deletionTimestamp" not in claim["metadata"]:
+            api.delete(f"{_CORE}/nodeclaims/{claim['metadata']['name']}")
 
 
 def _tell_pool(api: Api, pool: dict[str, Any], node_classes: Mapping[str, dict[str, Any]], claims: Objects) -> None:

@@ -4,24 +4,27 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from moto.backends import get_backend
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 
 from planner.catalog import instance_types, on_demand_price
-from sandbox.aws.eks.world import World
+from sandbox.aws.backends import Backends
+
+if TYPE_CHECKING:  # EKS starts Karpenter, so it imports this module
+    from sandbox.aws.eks.world import World
 
 
 class Account:
     """One account and region, read in its own process, for the controller of one cluster."""
 
-    def __init__(self, world: World, cluster: str) -> None:
+    def __init__(self, world: "World", cluster: str) -> None:
         self.world, self.cluster = world, cluster
+        self._backends = Backends(world.region)
 
     def subnets(self, terms: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
         """The subnets that any of the selector terms (id, or tags that all match) names, as a node class's status tells them."""
-        zones = list(self._ec2.subnets.values())
+        zones = list(self._backends.ec2.subnets.values())
         found = {subnet.id: subnet for zone in zones for subnet in zone.values()}
         return [
             {"id": name, "zone": subnet.availability_zone, "zoneID": subnet.availability_zone_id}
@@ -31,7 +34,7 @@ class Account:
 
     def security_groups(self, terms: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
         """The security groups that any of the selector terms (id, name, or tags) names."""
-        found = {group.id: group for groups in list(self._ec2.groups.values()) for group in groups.values()}
+        found = {group.id: group for groups in list(self._backends.ec2.groups.values()) for group in groups.values()}
         return [
             {"id": name, "name": group.name}
             for name, group in sorted(found.items())
@@ -43,17 +46,17 @@ class Account:
         if self.world.role(role) is None:
             return None
         name = self._profile(node_class)
-        if name not in {profile.name for profile in list(self._iam.instance_profiles.values())}:
+        if name not in {profile.name for profile in list(self._backends.iam.instance_profiles.values())}:
             tags = [{"Key": f"kubernetes.io/cluster/{self.cluster}", "Value": "owned"}]
-            self._iam.create_instance_profile(name, "/", [], tags)
-            self._iam.add_role_to_instance_profile(name, role)
+            self._backends.iam.create_instance_profile(name, "/", [], tags)
+            self._backends.iam.add_role_to_instance_profile(name, role)
         return name
 
     def remove_profile(self, node_class: str) -> None:
         """Deletes the instance profile of a node class; there may be none."""
         name = self._profile(node_class)
-        if name in {profile.name for profile in list(self._iam.instance_profiles.values())}:
-            self._iam.delete_instance_profile(name, ignore_attached_roles=True)
+        if name in {profile.name for profile in list(self._backends.iam.instance_profiles.values())}:
+            self._backends.iam.delete_instance_profile(name, ignore_attached_roles=True)
 
     def price(self, instance_type: str) -> float:
         """USD per hour on demand; infinite where no price is known."""
@@ -63,14 +66,6 @@ class Account:
     def _profile(self, node_class: str) -> str:
         digest = hashlib.sha256(f"{self.world.region}/{node_class}".encode()).hexdigest()[:16]
         return f"{self.cluster}_{digest}"
-
-    @property
-    def _ec2(self) -> Any:
-        return get_backend("ec2")[self.world.account][self.world.region]
-
-    @property
-    def _iam(self) -> Any:
-        return get_backend("iam")[self.world.account]["aws"]
 
 
 @cache

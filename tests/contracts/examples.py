@@ -9,6 +9,7 @@ import yaml
 
 from components.base import PlatformComponent
 from components.cluster import ExistingCluster, Karpenter, Network
+from components.cluster.karpenter_pools import CapacityType
 from components.security import EncryptionKey, KeyUse, Namespace, PodIdentity, PodSecurityLevel
 from components.security.policies import allow
 from components.serving import ModelServer

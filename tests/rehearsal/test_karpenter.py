@@ -191,7 +191,7 @@ def test_nodes_come_for_pods_and_go_when_they_are_empty(place: Place) -> None:
 
     place.api.call("DELETE", f"{CORE}/nodepools/l4", {"propagationPolicy": "Foreground"})
     until(lambda: place.find("pool", "l4") is None)
-    assert (place.nodes(), place.claims(), place.api.find(f"{PODS}/two")) == ([], [], None)
+    until(lambda: (place.nodes(), place.claims(), place.api.find(f"{PODS}/two")) == ([], [], None))
     place.api.call("DELETE", f"{CLASSES}/l4")
     until(lambda: place.find("class", "l4") is None)
     assert place.iam.list_instance_profiles()["InstanceProfiles"] == []
@@ -223,7 +223,7 @@ def test_without_the_controller_nothing_comes_and_nothing_goes(place: Place) -> 
 def test_a_node_waits_for_its_device_plugin_and_for_its_access_entry(place: Place) -> None:
     place.install()
     place.members.clear()
-    place.declare(pool(image={"family": "al2023", "release": "20260724"}, capacity_types=["spot", "onDemand"]), "600s")
+    place.declare(pool(image={"family": "al2023", "release": "1.36.1-20260724"}, capacity_types=["spot", "onDemand"]), "600s")
     place.pod("one")
     until(lambda: place.claims() and place.claims()[0].get("status"))
     time.sleep(1.5)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tomllib
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from components.cluster import Karpenter
 from components.cluster.karpenter import controller_values
 from components.cluster.karpenter_policies import INTERRUPTIONS, LONGEST, POLICIES, Scope, encoded, queue_statements
-from components.cluster.karpenter_pools import Pool, node_class_spec, node_pool_spec, selector_terms
+from components.cluster.karpenter_pools import CapacityType, Pool, node_class_spec, node_pool_spec, selector_terms
 from components.inputs import InputError, validate
 from components.security.policies import UNSCOPABLE, check_scoped
 from components.versions import KARPENTER
@@ -105,20 +106,26 @@ def test_a_pool_becomes_a_node_class() -> None:
     assert data["ebs"]["throughput"] == 600
     assert spec["tags"] == {"Name": "karpenter-l4", "team": "ml"}
     assert "capacityReservationSelectorTerms" not in spec
-    assert "userData" not in spec
+    settings = tomllib.loads(spec["userData"])["settings"]
+    assert settings["container-runtime"] == {"snapshotter": "soci"}
+    [(name, bind)] = settings["bootstrap-commands"].items()
+    assert name > "000-mount-instance-storage", "Karpenter's own has to come first"
+    assert bind["commands"][0][-1] == "/mnt/llm-platform"
 
 
 def test_al2023_has_one_volume() -> None:
-    spec = node_class(pool(image={"family": "al2023", "release": "20260724"}, user_data="MIME"))
+    spec = node_class(pool(image={"family": "al2023", "release": "1.36.1-20260724"}))
     [volume] = spec["blockDeviceMappings"]
     assert (volume["deviceName"], volume["rootVolume"]) == ("/dev/xvda", True)
     assert spec["amiSelectorTerms"] == [{"alias": "al2023@v20260724"}]
-    assert spec["userData"] == "MIME"
+    assert "FastImagePull: true" in spec["userData"]
+    assert "localStorage" not in spec["userData"], "Karpenter adds it"
 
 
 def test_without_local_disks_there_is_no_raid() -> None:
     spec = node_class(pool(instance_types=["g5g.xlarge"]))
     assert "instanceStorePolicy" not in spec
+    assert "bootstrap-commands" not in spec["userData"]
     requirements = node_pool_spec(pool(instance_types=["g5g.xlarge"]), "c")["template"]["spec"]["requirements"]
     assert {"key": "kubernetes.io/arch", "operator": "In", "values": ["arm64"]} in requirements
 
@@ -150,13 +157,14 @@ def test_limits_count_accelerators_of_several() -> None:
         "nvidia.com/gpu": "8",
         "cpu": "96",
     }
-    assert "aws.amazon.com/neuron" in node_pool_spec(pool(instance_types=["inf2.xlarge"]), "c")["limits"]
+    neuron = pool(instance_types=["inf2.xlarge"], image={"family": "al2023", "release": "1.36.1-20260724"})
+    assert node_pool_spec(neuron, "c")["limits"] == {"aws.amazon.com/neuron": "3", "cpu": "12"}
 
 
 def test_reserved_capacity_is_named() -> None:
     both = [CapacityType.ON_DEMAND, CapacityType.RESERVED]
-    of = pool(capacity_types=both, reservation_ids=["cr-0123"])
-    assert node_class(of)["capacityReservationSelectorTerms"] == [{"id": "cr-0123"}]
+    of = pool(capacity_types=both, reservation_ids=["cr-0123456789"])
+    assert node_class(of)["capacityReservationSelectorTerms"] == [{"id": "cr-0123456789"}]
     requirements = {each["key"]: each["values"] for each in node_pool_spec(of, "c")["template"]["spec"]["requirements"]}
     assert requirements["karpenter.sh/capacity-type"] == ["reserved", "on-demand"]
 
@@ -174,12 +182,12 @@ def test_the_contract_of_a_pool() -> None:
     [
         ({"instance_types": ["g6.xlarge", "g6.12xlarge"]}, "g6.12xlarge has 4 x L4 (x86_64) and g6.xlarge 1 x L4 (x86_64)"),
         ({"instance_types": ["g6.xlarge", "g5.xlarge"]}, "g5.xlarge has 1 x A10G (x86_64) and g6.xlarge 1 x L4 (x86_64)"),
-        ({"instance_types": ["g6.tiny"]}, "g6.tiny is not in the instance catalogue; use e.g. g6.xlarge"),
+        ({"instance_types": ["g6.xlrge"]}, "g6.xlrge is not in the instance catalogue; the nearest are g6.xlarge"),
         ({"instance_types": ["g6f.large"]}, "g6f.large has a fraction of a GPU, which no engine uses; use e.g. g6.xlarge"),
         ({"capacity_types": ["reserved"]}, "capacityTypes with reserved and reservationIds go together"),
-        ({"reservation_ids": ["cr-0"]}, "capacityTypes with reserved and reservationIds go together"),
+        ({"reservation_ids": ["cr-0123456789"]}, "capacityTypes with reserved and reservationIds go together"),
         ({"consolidate_after_seconds": 300}, "300 is not allowed; use 600 or more"),
-        ({"image": {"family": "al2023", "release": "latest"}}, "'latest' is not a release of the EKS AMIs (a date); use e.g."),
+        ({"image": {"family": "al2023", "release": "latest"}}, "'latest' is not a release of the EKS images of AL2023; use e.g."),
         ({"image": {"family": "bottlerocket", "release": "20260724"}}, "is not a release of Bottlerocket; use e.g. 1.66.0"),
     ],
 )

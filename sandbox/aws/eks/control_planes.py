@@ -6,6 +6,8 @@ import json
 
 from sandbox.aws.eks import bindings
 from sandbox.aws.eks.store import Cluster, Store
+from sandbox.aws.karpenter import Simulation
+from sandbox.aws.karpenter_account import Account
 from sandbox.control_plane.contents import objects_in
 from sandbox.control_plane.files import private_directory, write_private
 from sandbox.errors import SandboxError
@@ -32,11 +34,20 @@ def start(store: Store, cluster: Cluster, role_arn: str) -> None:
         cluster.shape["certificateAuthority"] = {"data": authority}
         bindings.synchronise(cluster)
         cluster.shape["status"] = "ACTIVE"
+        cluster.karpenter = Simulation(
+            connect=cluster.plane.connect,
+            account=Account(store.world, cluster.name),
+            node_lock=cluster.node_lock,
+            may_join=lambda role: any(arn.endswith(f":role/{role}") for arn in list(cluster.entries)),
+        )
+        cluster.karpenter.start()
         write_index(store)
 
 
 def delete(store: Store, cluster: Cluster) -> None:
     """Ends a cluster; what somebody left in it goes into the store's leaks."""
+    if cluster.karpenter:
+        cluster.karpenter.stop()
     left = _left_behind(cluster)
     cluster.plane.reset()
     with store.lock:

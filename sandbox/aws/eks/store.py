@@ -12,6 +12,7 @@ from typing import Any
 
 from sandbox.aws.eks.errors import in_use, invalid_request, not_found
 from sandbox.aws.eks.world import World
+from sandbox.aws.karpenter import Simulation
 from sandbox.control_plane import ControlPlane
 from sandbox.control_plane.machines import Machine
 
@@ -88,6 +89,8 @@ class Cluster:
     baseline: frozenset[str] = frozenset()
     """What a fresh control plane holds."""
     node_lock: threading.Lock = field(default_factory=threading.Lock)
+    karpenter: Simulation | None = None
+    """Its controller, which waits until the cluster has the chart."""
 
     @property
     def name(self) -> str:
