@@ -12,7 +12,7 @@ __all__ = ["Foundation", "lay"]
 def lay(config: Settings, plan: StackPlan, file: str) -> Foundation:
     """What the stack file at `file` asks for."""
     if on_eks := config.on_eks():
-        return eks.lay(config, on_eks, plan)
+        return eks.lay(config, on_eks, plan, file)
     if isinstance(config.cluster, ExistingClusterSettings):
         return existing.find(config.cluster, file)
     raise TypeError(f"there is no way to a cluster of kind {config.cluster.kind}")

@@ -1,5 +1,6 @@
 """What a stack makes in AWS: key, network, cluster, pools, file systems, bucket."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from components.cluster.user_data import cache_path
 from components.security import EncryptionKey, KeyUse
 from components.storage import CsiVolumeArgs, EfsFileSystem, LustreFileSystem, ModelBucket
 from components.types import NodePool
+from foundation.checks import check
 from foundation.foundation import Foundation
 from planner.catalog import instance_type
 from planner.stack import StackPlan
@@ -32,9 +34,11 @@ NETWORK = "network"
 EFS_DRIVER = "efs.csi.aws.com"
 
 
-def lay(config: Settings, eks: OnEks, plan: StackPlan) -> Foundation:
+def lay(config: Settings, eks: OnEks, plan: StackPlan, file: str) -> Foundation:
     """Everything in AWS that the stack file asks for."""
     provider_of_aws = _provider(eks)
+    check(eks, provider_of_aws, file)
+    _warn_of_waiting_models(config, eks, plan)
     on_aws = pulumi.ResourceOptions(provider=provider_of_aws)
     name, protect = eks.cluster.name, eks.aws.protect
     key = EncryptionKey(
@@ -99,6 +103,23 @@ def lay(config: Settings, eks: OnEks, plan: StackPlan) -> Foundation:
         for name, pool in eks.cluster.node_pools.items()
     }
     return Foundation(contract, provider, paths, volumes, {"network": {"vpcId": network.vpc_id}, "storage": exports})
+
+
+def _warn_of_waiting_models(config: Settings, eks: OnEks, plan: StackPlan) -> None:
+    """Managed groups keep the nodes they begin with: what needs more waits until something outside the stack scales them."""
+    for name, pool in eks.cluster.node_pools.items():
+        if isinstance(pool, ManagedPoolSettings):
+            used = sum(
+                model.replicas * plan.models[key].placement.accelerators
+                for key, model in config.models.items()
+                if model.node_pool == name
+            )
+            nodes = math.ceil(used / instance_type(pool.instance_types[0]).accelerator_count)
+            if nodes > pool.min_nodes:
+                pulumi.log.warn(
+                    f"cluster.nodePools.{name}.minNodes: the pool begins with {pool.min_nodes} nodes and its models need {nodes}: "
+                    f"some wait until a cluster autoscaler scales it; use minNodes: {nodes}, or kind: karpenter"
+                )
 
 
 def _provider(eks: OnEks) -> aws.Provider:
