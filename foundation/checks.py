@@ -6,7 +6,10 @@ from collections.abc import Mapping
 import pulumi
 import pulumi_aws as aws
 
+from components.cluster.capacity import CapacityKind
 from components.cluster.eks_versions import check_version
+from components.cluster.images import ImageFamily, ami_type, release_parameter
+from components.cluster.karpenter_pools import CapacityType
 from components.cluster.quotas import Demand, Market, Quota, demands, not_offered, shortages
 from components.inputs import InputError
 from settings.clusters import EksPoolSettings, ManagedPoolSettings
@@ -21,6 +24,8 @@ def check(eks: OnEks, provider: aws.Provider, file: str) -> None:
         raise InputError(f"{file}: cluster.kubernetesVersion: {error}") from None
     if warning:
         pulumi.log.warn(f"{file}: cluster.kubernetesVersion: {warning}")
+    _admitted(provider, f"{file}: aws.accountId")
+    _released(eks, provider, file)
     pools = {name: _demand(name, pool) for name, pool in eks.cluster.node_pools.items()}
     system = Demand("cluster.system", eks.cluster.system.instance_types, eks.cluster.system.max_nodes, ("onDemand",))
     found = []
@@ -35,7 +40,32 @@ def check(eks: OnEks, provider: aws.Provider, file: str) -> None:
         raise InputError("\n".join(f"{file}: {fault}" for fault in faults))
 
 
-_MARKETS: dict[str, tuple[Market, ...]] = {"spot": ("spot",), "capacityBlock": ()}
+def _admitted(provider: aws.Provider, where: str) -> None:
+    """Raises InputError when the credentials are of an account the stack may not touch, or of none."""
+    try:
+        aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=provider))
+    except Exception as error:
+        raise InputError(f"{where}: {_reason(error)}") from None
+
+
+def _released(eks: OnEks, provider: aws.Provider, file: str) -> None:
+    """Raises InputError when a release of Bottlerocket has no image for the cluster's Kubernetes version."""
+    version = eks.cluster.kubernetes_version
+    images = {f"cluster.nodePools.{name}": (pool.image, pool.instance_types) for name, pool in eks.cluster.node_pools.items()}
+    images["cluster.system"] = (eks.cluster.system.image, eks.cluster.system.instance_types)
+    for key, (image, types) in images.items():
+        if image.family is ImageFamily.BOTTLEROCKET:
+            name = release_parameter(ami_type(image.family, types), version, image.pinned)
+            try:
+                aws.ssm.get_parameter(name=name, opts=pulumi.InvokeOptions(provider=provider))
+            except Exception as error:
+                raise InputError(
+                    f"{file}: {key}.image.release: Bottlerocket {image.pinned} cannot be had for Kubernetes {version} "
+                    f"({_reason(error)}); use a release that github.com/bottlerocket-os/bottlerocket/releases has for it"
+                ) from None
+
+
+_MARKETS: dict[CapacityKind, tuple[Market, ...]] = {CapacityKind.SPOT: ("spot",), CapacityKind.CAPACITY_BLOCK: ()}
 """Of managed pools that are not on-demand; a capacity block is paid for, and counts against no quota."""
 
 
@@ -43,7 +73,7 @@ def _demand(name: str, pool: EksPoolSettings) -> Demand:
     if isinstance(pool, ManagedPoolSettings):
         markets = _MARKETS.get(pool.capacity.kind, ("onDemand",))
     else:
-        bought: set[Market] = {"spot" if kind == "spot" else "onDemand" for kind in pool.capacity_types}
+        bought: set[Market] = {"spot" if kind is CapacityType.SPOT else "onDemand" for kind in pool.capacity_types}
         markets = tuple(sorted(bought))
     return Demand(f"cluster.nodePools.{name}", pool.instance_types, pool.max_nodes, markets)
 
@@ -77,4 +107,6 @@ def _values(needed: Mapping[Quota, list[Demand]], provider: aws.Provider) -> dic
 
 
 def _reason(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    """What the provider said, without the SDK's words around it."""
+    last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    return last.rpartition("returned an error: ")[2]

@@ -14,8 +14,7 @@ from components.cluster.capacity import CapacityArgs
 from components.cluster.eks_pool import POOL_LABEL
 from components.cluster.flow_log import flow_log_group
 from components.cluster.images import has_local_disks
-from components.cluster.karpenter_pools import CapacityType, KarpenterPoolArgs
-from components.cluster.network import NatGateways
+from components.cluster.karpenter_pools import KarpenterPoolArgs
 from components.cluster.node_group import DiskArgs
 from components.cluster.system_node_group import SYSTEM_POOL
 from components.cluster.user_data import cache_path
@@ -56,7 +55,7 @@ def lay(config: Settings, eks: OnEks, plan: StackPlan, file: str) -> Foundation:
         {
             "cidr": eks.network.cidr,
             "zones": list(eks.network.zones),
-            "nat_gateways": NatGateways(eks.network.nat_gateways),
+            "nat_gateways": eks.network.nat_gateways,
             "interface_endpoints": list(eks.network.interface_endpoints),
             "peer_cidrs": list(eks.network.peer_cidrs),
             "cluster_names": [name],
@@ -117,7 +116,7 @@ def _warn_of_waiting_models(config: Settings, eks: OnEks, plan: StackPlan) -> No
             nodes = math.ceil(used / instance_type(pool.instance_types[0]).accelerator_count)
             if nodes > pool.min_nodes:
                 pulumi.log.warn(
-                    f"cluster.nodePools.{name}.minNodes: the pool begins with {pool.min_nodes} nodes and its models need {nodes}: "
+                    f"cluster.nodePools.{name}.minNodes: the pool begins with {pool.min_nodes} nodes, its models need {nodes}: "
                     f"some wait until a cluster autoscaler scales it; use minNodes: {nodes}, or kind: karpenter"
                 )
 
@@ -137,7 +136,7 @@ def _managed(
             group = GpuNodeGroup(
                 name,
                 {
-                    "pool_name": name,
+                    "name": name,
                     "cluster_name": cluster.cluster_name,
                     "kubernetes_version": eks.cluster.kubernetes_version,
                     "node_role_arn": cluster.node_role_arn,
@@ -197,7 +196,7 @@ def _karpenter_pool(name: str, pool: KarpenterPoolSettings, consolidate_after: M
         "instance_types": list(pool.instance_types),
         "max_nodes": pool.max_nodes,
         "image": pool.image.args(),
-        "capacity_types": [CapacityType(kind) for kind in pool.capacity_types],
+        "capacity_types": list(pool.capacity_types),
         "reservation_ids": list(pool.reservation_ids),
         "zones": list(pool.zones or ()),
         "disk": cast(DiskArgs, pool.disk.model_dump()),

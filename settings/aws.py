@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from components.cluster.network import NatGateways
 from components.inputs import Matching, Model
 
 AccountId = Annotated[str, Matching(pattern=r"\d{12}", what="an AWS account (12 digits, in quotes)", example='"123456789012"')]
@@ -36,8 +37,8 @@ class NetworkSettings(Model):
     zones: tuple[Zone, ...] = Field(
         min_length=2, description="Availability zones, two or more.", examples=["[us-east-1a, us-east-1b]"]
     )
-    nat_gateways: Literal["single", "perZone", "none"] = Field(
-        "perZone", description="One way out for all zones, one for each, or none (then interfaceEndpoints have to do)."
+    nat_gateways: NatGateways = Field(
+        NatGateways.PER_ZONE, description="One way out for all zones, one for each, or none (then interfaceEndpoints have to do)."
     )
     interface_endpoints: tuple[str, ...] = Field(
         (), description="AWS services reached inside the network, by short name.", examples=["[ecr.api, ecr.dkr, sts]"]

@@ -1,16 +1,18 @@
 """The cluster of a stack: one that is there already, or one on EKS."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from components.cluster.capacity import Capacity
+from components.cluster.capacity import Capacity, ReservationId
 from components.cluster.eks_access import PrincipalArn
 from components.cluster.eks_cluster import SystemPoolArgs
 from components.cluster.eks_pool import EksPool
 from components.cluster.images import Image
+from components.cluster.karpenter_pools import CapacityType, Pool
 from components.cluster.launch_template import Disk
+from components.cluster.managed_pool import ManagedPool
 from components.inputs import Model
 from components.types import DnsLabel, KubernetesVersion, NodePool, NodePoolModel
 from planner.catalog.hardware import instance_types
@@ -70,6 +72,19 @@ class _EksPool(Model):
     disk: Disk = Field(default_factory=Disk, description="The volume beside local NVMe.")
     labels: Mapping[str, str] = Field(default_factory=dict, description="Labels beside the pool's own.")
 
+    def named(self, name: str) -> EksPool:
+        """The pool under that name."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> Self:
+        try:
+            self.named("pool")
+        except ValidationError as error:
+            (fault, *_) = error.errors()
+            raise ValueError(str(fault["ctx"]["error"])) from None
+        return self
+
 
 class ManagedPoolSettings(_EksPool):
     """An EKS managed node group: for reserved and steady capacity."""
@@ -80,18 +95,26 @@ class ManagedPoolSettings(_EksPool):
     efa: bool = Field(False, description="Whether its nodes get EFA interfaces and one placement group.")
     max_unavailable: int = Field(1, ge=1, description="Nodes an update may replace at once.", examples=[1])
 
+    def named(self, name: str) -> ManagedPool:
+        return ManagedPool(name=name, **self.model_dump(exclude={"kind", "zones"}))
+
 
 class KarpenterPoolSettings(_EksPool):
     """Nodes Karpenter makes when pods wait for them: for elastic capacity."""
 
     kind: Literal["karpenter"] = Field(description="Who makes the nodes: managed or karpenter.", examples=["karpenter"])
-    capacity_types: tuple[Literal["reserved", "spot", "onDemand"], ...] = Field(
-        ("onDemand",),
+    capacity_types: tuple[CapacityType, ...] = Field(
+        (CapacityType.ON_DEMAND,),
         min_length=1,
         description="Ways of buying it may use; it takes the cheapest there is.",
         examples=["[spot, onDemand]"],
     )
-    reservation_ids: tuple[str, ...] = Field((), description="Reservations it may use.", examples=["[cr-0123456789abcdef0]"])
+    reservation_ids: tuple[ReservationId, ...] = Field(
+        (), description="Reservations it may use.", examples=["[cr-0123456789abcdef0]"]
+    )
+
+    def named(self, name: str) -> Pool:
+        return Pool(name=name, zones=self.zones or (), **self.model_dump(exclude={"kind", "zones"}))
 
 
 EksPoolSettings = Annotated[ManagedPoolSettings | KarpenterPoolSettings, Field(discriminator="kind")]
@@ -119,20 +142,9 @@ class EksClusterSettings(Model):
     node_pools: Mapping[DnsLabel, EksPoolSettings] = Field(default_factory=dict, description="Pools workloads may name.")
 
     def pool(self, name: str) -> NodePool:
-        """The pool of that name. Raises ValueError for instance types that are not alike, or not known."""
-        found = self.node_pools[name]
-        return EksPool(name=name, instance_types=found.instance_types, max_nodes=found.max_nodes, labels=found.labels).contract()
+        """The pool of that name."""
+        return self.node_pools[name].named(name).contract()
 
     def instance_type(self, pool: str) -> str | None:
         """The EC2 type a pool's nodes are planned and priced as: the first choice."""
         return self.node_pools[pool].instance_types[0]
-
-    @model_validator(mode="after")
-    def _pools_are_of_one_kind(self) -> "EksClusterSettings":
-        for name, pool in self.node_pools.items():
-            try:
-                EksPool(name=name, instance_types=pool.instance_types, max_nodes=pool.max_nodes)
-            except ValidationError as error:
-                (fault,) = error.errors()
-                raise ValueError(f"cluster.nodePools.{name}.{fault['ctx']['error']}") from None
-        return self

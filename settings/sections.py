@@ -6,12 +6,18 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from components.cluster.addressing import check_cidr, subnets
+from components.cluster.eks_access import check_principals, check_public_access
+from components.cluster.eks_addons import check_addons
+from components.cluster.endpoints import check_endpoints
+from components.cluster.images import ami_type, check_release
+from components.cluster.network import NatGateways
 from components.inputs import Model
 from components.serving.config import check_accelerators, check_model_name
 from components.storage.model_cache import check_one_node
 from components.types import DnsLabel
 from settings.aws import AwsSettings, NetworkSettings, StorageSettings
-from settings.clusters import EksClusterSettings, ExistingClusterSettings
+from settings.clusters import EksClusterSettings, ExistingClusterSettings, ManagedPoolSettings
 from settings.models import BudgetSettings, ModelSettings, PriceSettings
 
 
@@ -73,6 +79,35 @@ class Settings(Model):
         return self
 
     @model_validator(mode="after")
+    def _network_can_be_made(self) -> "Settings":
+        if eks := self.on_eks():
+            network = eks.network
+            _at("network.cidr", check_cidr, network.cidr, network.peer_cidrs)
+            _at("network.cidr", subnets, network.cidr, network.zones)
+            _at(
+                "network.interfaceEndpoints",
+                check_endpoints,
+                network.interface_endpoints,
+                network.nat_gateways is not NatGateways.NONE,
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cluster_can_be_made(self) -> "Settings":
+        if eks := self.on_eks():
+            cluster = eks.cluster
+            _in("cluster", check_principals, cluster.admin_principals, cluster.viewer_principals)
+            _in("cluster", check_public_access, cluster.public_access_cidrs)
+            _in("cluster", check_addons, tuple(eks.storage.file_systems()), cluster.addon_versions)
+            for name, pool in cluster.node_pools.items():
+                _at(f"cluster.nodePools.{name}", check_release, pool.image, cluster.kubernetes_version)
+                if isinstance(pool, ManagedPoolSettings):
+                    _at(f"cluster.nodePools.{name}", pool.named(name).check_zones, pool.zones or eks.network.zones)
+            _at("cluster.system", check_release, cluster.system.image, cluster.kubernetes_version)
+            _at("cluster.system", ami_type, cluster.system.image.family, cluster.system.instance_types)
+        return self
+
+    @model_validator(mode="after")
     def _zones_are_there(self) -> "Settings":
         eks = self.on_eks()
         if not eks:
@@ -107,7 +142,15 @@ class Settings(Model):
         return self
 
 
-def _at(setting: str, check: Callable[..., None], *values: object) -> None:
+def _in(section: str, check: Callable[..., object], *values: object) -> None:
+    """Run `check`, whose objections begin with a key, and put the section before that."""
+    try:
+        check(*values)
+    except ValueError as error:
+        raise ValueError(f"{section}.{error}") from None
+
+
+def _at(setting: str, check: Callable[..., object], *values: object) -> None:
     """Run `check` and put the setting's name before what it objects to."""
     try:
         check(*values)

@@ -1,7 +1,8 @@
 """How the instances of a managed pool are bought. Pure."""
 
 import datetime
-from typing import Annotated, Literal, NotRequired, TypedDict
+from enum import StrEnum
+from typing import Annotated, NotRequired, TypedDict
 
 from pydantic import Field, model_validator
 
@@ -12,13 +13,23 @@ ReservationId = Annotated[
 ]
 
 
-Kind = Literal["onDemand", "spot", "reservation", "capacityBlock"]
+class CapacityKind(StrEnum):
+    """How instances are bought."""
+
+    ON_DEMAND = "onDemand"
+    """By the hour."""
+    SPOT = "spot"
+    """By the hour for less, until somebody else pays more."""
+    RESERVATION = "reservation"
+    """Out of a capacity reservation (ODCR)."""
+    CAPACITY_BLOCK = "capacityBlock"
+    """Out of a capacity block for ML, which has a first and a last day."""
 
 
 class CapacityArgs(TypedDict):
     """How instances are bought."""
 
-    kind: NotRequired[Kind]
+    kind: NotRequired[CapacityKind]
     """On-demand (the default), spot, a capacity reservation, or a capacity block for ML."""
     reservation_id: NotRequired[str]
     """The reservation or the block."""
@@ -33,9 +44,7 @@ class CapacityArgs(TypedDict):
 class Capacity(Model):
     """Validated `CapacityArgs`."""
 
-    kind: Literal["onDemand", "spot", "reservation", "capacityBlock"] = Field(
-        "onDemand", description="Way of buying.", examples=["spot"]
-    )
+    kind: CapacityKind = Field(CapacityKind.ON_DEMAND, description="Way of buying.", examples=["spot"])
     reservation_id: ReservationId | None = Field(None, description="The reservation or the block.")
     zone: str | None = Field(None, description="Its zone.", examples=["us-east-1a"])
     starts: datetime.date | None = Field(None, description="First day of a capacity block.", examples=["2026-12-01"])
@@ -43,13 +52,13 @@ class Capacity(Model):
 
     @model_validator(mode="after")
     def _complete(self) -> "Capacity":
-        reserved = self.kind in ("reservation", "capacityBlock")
+        reserved = self.kind in (CapacityKind.RESERVATION, CapacityKind.CAPACITY_BLOCK)
         if reserved != (self.reservation_id is not None and self.zone is not None):
             raise ValueError(
                 f"kind: {self.kind} {'needs reservationId and zone' if reserved else 'has no reservation'}; use e.g. "
                 "{kind: reservation, reservationId: cr-0123456789abcdef0, zone: us-east-1a}"
             )
-        block = self.kind == "capacityBlock"
+        block = self.kind is CapacityKind.CAPACITY_BLOCK
         if block != (self.starts is not None and self.ends is not None):
             raise ValueError(
                 "starts and ends belong to kind: capacityBlock, which needs both, since its instances end with it; "
@@ -62,7 +71,7 @@ class Capacity(Model):
     @property
     def eks(self) -> str:
         """The `capacityType` of EKS."""
-        return {"spot": "SPOT", "capacityBlock": "CAPACITY_BLOCK"}.get(self.kind, "ON_DEMAND")
+        return {CapacityKind.SPOT: "SPOT", CapacityKind.CAPACITY_BLOCK: "CAPACITY_BLOCK"}.get(self.kind, "ON_DEMAND")
 
     def check_dates(self, today: datetime.date) -> str | None:
         """Raise ValueError for a block that is over; return a warning for one that has not begun."""

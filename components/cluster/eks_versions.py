@@ -25,8 +25,8 @@ def check_version(version: str, today: datetime.date) -> str | None:
     if ends["extended"] < today:
         raise ValueError(f"EKS ended its support of {version} on {ends['extended']}; use one of {', '.join(supported)}")
     if ends["standard"] < today:
-        return f"standard support of {version} ended on {ends['standard']}: EKS charges extra, and upgrades what is on standard support; go to {supported[0]}"
+        return f"standard support of {version} ended on {ends['standard']}, and EKS charges extra since; go to {supported[0]}"
     if ends["standard"] - today <= _NOTICE:
         newest = supported[-1]
-        return f"standard support of {version} ends on {ends['standard']}, then EKS upgrades the cluster by itself; go to {newest} before"
+        return f"standard support of {version} ends on {ends['standard']}, then EKS upgrades by itself; go to {newest} before"
     return None

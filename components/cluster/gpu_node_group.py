@@ -9,20 +9,20 @@ import pulumi_aws as aws
 from pydantic import Field, model_validator
 
 from components.base import PlatformComponent
-from components.cluster.capacity import Capacity, CapacityArgs
-from components.cluster.eks_pool import EksPool
-from components.cluster.images import Image, ImageArgs, ami_type, brings_device_plugin, check_release, has_local_disks
-from components.cluster.launch_template import Disk, efa_interfaces, launch_template
+from components.cluster.capacity import CapacityArgs, CapacityKind
+from components.cluster.images import ImageArgs, ami_type, brings_device_plugin, check_release, has_local_disks
+from components.cluster.launch_template import efa_interfaces, launch_template
+from components.cluster.managed_pool import ManagedPool
 from components.cluster.node_group import DiskArgs, make_node_group
 from components.cluster.user_data import user_data
-from components.inputs import InputText, Model, validate
-from components.types import KubernetesVersion, NodePool, Taint, TaintArgs
+from components.inputs import InputText, validate
+from components.types import KubernetesVersion, NodePool, TaintArgs
 
 
 class GpuNodeGroupArgs(TypedDict):
     """Inputs of `GpuNodeGroup`."""
 
-    pool_name: str
+    name: str
     """Name of the pool; what selects it is the label `llm-platform/pool`."""
     cluster_name: pulumi.Input[str]
     """Name of the EKS cluster, known once nodes can join it."""
@@ -60,55 +60,22 @@ class GpuNodeGroupArgs(TypedDict):
     """Nodes an update may replace at once; 1 by default."""
 
 
-class _Config(Model):
-    pool_name: str
+class _Config(ManagedPool):
     cluster_name: InputText
     kubernetes_version: KubernetesVersion
     node_role_arn: InputText
     subnet_ids: Mapping[str, InputText] = Field(min_length=1)
     security_group_ids: tuple[InputText, ...] = Field(min_length=1)
     kms_key_arn: InputText
-    instance_types: tuple[str, ...] = Field(min_length=1, examples=["[g6.xlarge]"])
-    min_nodes: int = Field(ge=0, examples=[1])
-    max_nodes: int = Field(ge=1, examples=[2])
-    image: Image = Field(default_factory=Image)
-    disk: Disk = Field(default_factory=Disk)
-    labels: Mapping[str, str] = Field(default_factory=dict)
-    taints: tuple[Taint, ...] | None = None
-    capacity: Capacity = Field(default_factory=Capacity)
-    efa: bool = False
     fabric_security_group_id: InputText | None = None
-    max_unavailable: int = Field(1, ge=1, examples=[1])
 
     @model_validator(mode="after")
-    def _can_be(self) -> "_Config":
-        pool = self.pool()
-        ami_type(self.image.family, self.instance_types)
+    def _has_its_place(self) -> "_Config":
         check_release(self.image, self.kubernetes_version)
-        if self.min_nodes > self.max_nodes:
-            raise ValueError(f"minNodes: {self.min_nodes} is more than maxNodes: {self.max_nodes}; raise maxNodes")
-        if self.efa:
-            efa_interfaces(pool.types())
-            if self.fabric_security_group_id is None:
-                raise ValueError(
-                    "efa needs fabricSecurityGroupId, a group that lets its members' traffic through in both directions"
-                )
-        if self.capacity.zone and self.capacity.zone not in self.subnet_ids:
-            known = ", ".join(sorted(self.subnet_ids))
-            raise ValueError(f"capacity.zone: {self.capacity.zone} has no subnet here; the pool's zones are {known}")
-        if self.capacity.kind == "capacityBlock" and len(self.instance_types) > 1:
-            raise ValueError("instanceTypes: a capacity block is of one type; name that one")
+        self.check_zones(self.subnet_ids)
+        if self.efa and self.fabric_security_group_id is None:
+            raise ValueError("efa needs fabric_security_group_id, a group that lets its members' traffic through both ways")
         return self
-
-    def pool(self) -> EksPool:
-        """The pool behind the group."""
-        return EksPool(
-            name=self.pool_name,
-            instance_types=self.instance_types,
-            max_nodes=self.max_nodes,
-            labels=self.labels,
-            taints=self.taints,
-        )
 
 
 class GpuNodeGroup(PlatformComponent):
@@ -120,12 +87,12 @@ class GpuNodeGroup(PlatformComponent):
     def __init__(self, name: str, args: GpuNodeGroupArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         config = validate(_Config, args, f"GpuNodeGroup {name}")
-        self._pool = config.pool()
+        self._pool = config
         first = config.min_nodes
         if warning := config.capacity.check_dates(datetime.date.today()):
             pulumi.log.warn(warning, resource=self)
             first = 0
-        if config.capacity.kind == "spot" and len(config.instance_types) == 1:
+        if config.capacity.kind is CapacityKind.SPOT and len(config.instance_types) == 1:
             pulumi.log.warn(
                 "spot capacity of one instance type is often interrupted; name several in instanceTypes", resource=self
             )
@@ -139,11 +106,11 @@ class GpuNodeGroup(PlatformComponent):
             disk=config.disk,
             kms_key_arn=config.kms_key_arn,
             security_groups=[*config.security_group_ids, *self._fabric(config)],
-            user_data=user_data(family, local_disks=has_local_disks(self._pool.types()), large_images=True),
-            interfaces=efa_interfaces(self._pool.types()) if config.efa else (),
+            user_data=user_data(family, local_disks=has_local_disks(config.types()), large_images=True),
+            interfaces=efa_interfaces(config.types()) if config.efa else (),
             placement_group=self._placement_group() if config.efa else None,
             reservation_id=config.capacity.reservation_id,
-            capacity_block=config.capacity.kind == "capacityBlock",
+            capacity_block=config.capacity.kind is CapacityKind.CAPACITY_BLOCK,
             instance_type=config.instance_types[0],
         )
         group = make_node_group(
@@ -157,11 +124,11 @@ class GpuNodeGroup(PlatformComponent):
             subnet_ids=[subnet for _, subnet in sorted(zones.items())],
             instance_types=config.instance_types,
             sizes=(min(config.min_nodes, first), first, config.max_nodes),
-            labels=self._pool.effective_labels(),
-            taints=self._pool.effective_taints(),
+            labels=config.effective_labels(),
+            taints=config.effective_taints(),
             capacity_type=config.capacity.eks,
             max_unavailable=config.max_unavailable,
-            type_in_template=config.capacity.kind == "capacityBlock",
+            type_in_template=config.capacity.kind is CapacityKind.CAPACITY_BLOCK,
         )
         self.node_group_name = group.node_group_name
         self.finish()

@@ -1,7 +1,8 @@
 """Machine images of nodes: which EKS has for which instances, and how a release is pinned. Pure."""
 
 import re
-from typing import Literal, NotRequired, TypedDict
+from enum import StrEnum
+from typing import NotRequired, TypedDict
 
 from pydantic import Field, model_validator
 
@@ -10,7 +11,15 @@ from components.versions import BOTTLEROCKET
 from planner.catalog import InstanceType, instance_types
 from planner.catalog import accelerator as catalogue_accelerator
 
-Family = Literal["bottlerocket", "al2023"]
+
+class ImageFamily(StrEnum):
+    """Operating system of a machine image."""
+
+    BOTTLEROCKET = "bottlerocket"
+    """Made for containers; its NVIDIA variants bring the device plugin."""
+    AL2023 = "al2023"
+    """Amazon Linux 2023, for which a device plugin has to run in the cluster."""
+
 
 _RELEASES = {
     "bottlerocket": Matching(pattern=r"\d+\.\d+\.\d+", what="a release of Bottlerocket", example="1.66.0"),
@@ -33,7 +42,7 @@ _VARIANTS = {
 class ImageArgs(TypedDict):
     """The machine image of nodes; it changes only with these values."""
 
-    family: NotRequired[Family]
+    family: NotRequired[ImageFamily]
     """Operating system: `bottlerocket` (the default) or `al2023`."""
     release: NotRequired[str]
     """Its release: `1.66.0` for Bottlerocket, `1.36.1-20260714` for AL2023; that of this platform for Bottlerocket by default."""
@@ -42,7 +51,7 @@ class ImageArgs(TypedDict):
 class Image(Model):
     """Validated `ImageArgs`."""
 
-    family: Family = Field("bottlerocket", description="Operating system.", examples=["bottlerocket"])
+    family: ImageFamily = Field(ImageFamily.BOTTLEROCKET, description="Operating system.", examples=["bottlerocket"])
     release: str | None = Field(
         None,
         description="Release, so that nodes never change by themselves; Bottlerocket's by this platform when left out.",
@@ -54,7 +63,7 @@ class Image(Model):
         form = _RELEASES[self.family]
         if self.release is not None:
             form.check(self.release)
-        elif self.family == "al2023":
+        elif self.family is ImageFamily.AL2023:
             raise ValueError(f"release is missing, and without one nodes change by themselves; use e.g. release: {form.example}")
         return self
 
@@ -88,7 +97,7 @@ def vendor(name: str) -> str | None:
     return catalogue_accelerator(found.accelerator).vendor if found else None
 
 
-def ami_type(family: Family, types: tuple[str, ...]) -> str:
+def ami_type(family: ImageFamily, types: tuple[str, ...]) -> str:
     """The `amiType` of EKS. Raises ValueError, with what would work, where EKS has no image for these instances."""
     architectures, vendors = {architecture(name) for name in types}, {vendor(name) for name in types}
     if len(architectures) > 1 or len(vendors) > 1:
@@ -123,7 +132,7 @@ def release_parameter(image: str, kubernetes_version: str, release: str) -> str:
 
 def check_release(image: Image, kubernetes_version: str) -> None:
     """Raise ValueError for an AL2023 release of another Kubernetes version."""
-    if image.family == "al2023" and not image.pinned.startswith(f"{kubernetes_version}."):
+    if image.family is ImageFamily.AL2023 and not image.pinned.startswith(f"{kubernetes_version}."):
         raise ValueError(
             f"image.release: {image.pinned} is not a release for Kubernetes {kubernetes_version}; use one that begins with "
             f"{kubernetes_version}, as `aws ssm get-parameter` tells it for /aws/service/eks/optimized-ami/{kubernetes_version}/…"

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from components.cluster.capacity import ReservationId
 from components.cluster.eks_pool import EksPool
-from components.cluster.images import Image, ImageArgs, ami_type, has_local_disks
+from components.cluster.images import Image, ImageArgs, ImageFamily, ami_type, has_local_disks
 from components.cluster.launch_template import Disk
 from components.cluster.node_group import DiskArgs
 from components.cluster.user_data import al2023, bottlerocket, cache_path
@@ -175,12 +175,12 @@ def _user_data(pool: Pool) -> str:
 
     Bottlerocket keeps directories of others on the system volume unless they are bound to those disks.
     """
-    if pool.image.family == "al2023":
+    if pool.image.family is ImageFamily.AL2023:
         return al2023(local_disks=False, large_images=True)
     settings = bottlerocket(local_disks=False, large_images=True)
     if not has_local_disks(pool.types()):
         return settings
-    models = PurePosixPath(cache_path("bottlerocket", local_disks=True)).parent
+    models = PurePosixPath(cache_path(ImageFamily.BOTTLEROCKET, local_disks=True)).parent
     bind = {"commands": [["apiclient", "ephemeral-storage", "bind", "--dirs", str(models)]], "essential": True, "mode": "always"}
     # Commands run in the order of their names, and Karpenter's is 000-mount-instance-storage.
     return settings + tomli_w.dumps({"settings": {"bootstrap-commands": {"100-model-caches": bind}}})
@@ -194,7 +194,7 @@ def _volumes(pool: Pool, key_arn: pulumi.Input[str]) -> list[dict[str, Any]]:
         "throughput": pool.disk.throughput_mibps,
         **_encrypted(key_arn),
     }
-    if pool.image.family == "al2023":
+    if pool.image.family is ImageFamily.AL2023:
         return [{"deviceName": "/dev/xvda", "rootVolume": True, "ebs": data}]
     system = {"volumeSize": f"{_SYSTEM_GIB}Gi", **_encrypted(key_arn)}
     return [{"deviceName": "/dev/xvda", "ebs": system}, {"deviceName": "/dev/xvdb", "rootVolume": True, "ebs": data}]

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 from pydantic import Field
 
-from components.cluster.images import Family
+from components.cluster.images import ImageFamily
 from components.inputs import Model
 from planner.catalog import InstanceType
 
@@ -29,7 +29,7 @@ class Disk(Model):
 def launch_template(
     name: str,
     *,
-    family: Family,
+    family: ImageFamily,
     disk: Disk,
     kms_key_arn: pulumi.Input[str],
     security_groups: Sequence[pulumi.Input[str]],
@@ -90,7 +90,7 @@ def efa_interfaces(types: Sequence[InstanceType]) -> list[dict[str, Any]]:
     ]
 
 
-def _disks(family: Family, disk: Disk, kms_key_arn: pulumi.Input[str]) -> list[dict[str, Any]]:
+def _disks(family: ImageFamily, disk: Disk, kms_key_arn: pulumi.Input[str]) -> list[dict[str, Any]]:
     encrypted = {"encrypted": "true", "kms_key_id": kms_key_arn, "delete_on_termination": "true", "volume_type": "gp3"}
     data = {
         "device_name": _DATA_DISK[family],

@@ -7,7 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.base import PlatformComponent
-from components.cluster.images import Image, ami_type, release_parameter
+from components.cluster.images import Image, ImageFamily, ami_type, release_parameter
 from components.types import Taint
 
 _TIMEOUT = 3600
@@ -75,7 +75,7 @@ def make_node_group(
 
 def _release(component: PlatformComponent, kind: str, image: Image, kubernetes_version: str) -> pulumi.Input[str]:
     """The release as EKS calls it; Bottlerocket's name has digits that only AWS knows."""
-    if image.family != "bottlerocket":
+    if image.family is not ImageFamily.BOTTLEROCKET:
         return image.pinned
     found = aws.ssm.get_parameter_output(
         name=release_parameter(kind, kubernetes_version, image.pinned), opts=pulumi.InvokeOutputOptions(parent=component)

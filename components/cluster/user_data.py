@@ -10,7 +10,7 @@ from typing import Any
 import tomli_w
 import yaml
 
-from components.cluster.images import Family
+from components.cluster.images import ImageFamily
 
 LIMIT = 16 * 1024
 """Bytes of user data EC2 takes, before base64 (EC2 user guide, "Run commands when you launch an EC2 instance")."""
@@ -30,11 +30,11 @@ _SOCI = {
 }
 
 
-def cache_path(family: Family, local_disks: bool) -> str:
+def cache_path(family: ImageFamily, local_disks: bool) -> str:
     """Directory of a node below which model caches belong: on its own NVMe disks where it has them."""
     if not local_disks:
         return "/var/lib/llm-platform/models"
-    return f"{_BOUND}/models" if family == "bottlerocket" else "/mnt/k8s-disks/0/models"
+    return f"{_BOUND}/models" if family is ImageFamily.BOTTLEROCKET else "/mnt/k8s-disks/0/models"
 
 
 def bottlerocket(*, local_disks: bool, large_images: bool) -> str:
@@ -82,11 +82,11 @@ def al2023(*, local_disks: bool, large_images: bool) -> str:
     )
 
 
-def user_data(family: Family, *, local_disks: bool, large_images: bool) -> str | None:
+def user_data(family: ImageFamily, *, local_disks: bool, large_images: bool) -> str | None:
     """User data in base64; None where there is nothing to tell."""
     if not (local_disks or large_images):
         return None
-    write = bottlerocket if family == "bottlerocket" else al2023
+    write = bottlerocket if family is ImageFamily.BOTTLEROCKET else al2023
     text = write(local_disks=local_disks, large_images=large_images).encode()
     if len(text) > LIMIT:
         raise ValueError(f"the user data has {len(text)} bytes, and EC2 takes {LIMIT}")

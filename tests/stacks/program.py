@@ -12,15 +12,17 @@ import settings
 from tests.contracts.examples import KUBECONFIG
 from tests.recorder import Recording, record
 
-STACKS = ["local"]
+STACKS = ["local", "dev", "staging", "prod"]
 
 
 def build(stack: str, root: Path, directory: Path, monkeypatch: pytest.MonkeyPatch, *, preview: bool = False) -> Recording:
     """What the program registers for that stack. Files it needs are made in `directory`."""
     config: dict[str, Any] = yaml.safe_load((root / settings.stack_file(stack)).read_text())["config"]
-    kubeconfig = directory / "kubeconfig"
-    kubeconfig.write_text(KUBECONFIG.replace("here", config["llm-platform:cluster"]["context"]))
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    cluster = config["llm-platform:cluster"]
+    if cluster["kind"] == "existing":
+        kubeconfig = directory / "kubeconfig"
+        kubeconfig.write_text(KUBECONFIG.replace("here", cluster["context"]))
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     flat = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
 
     def program() -> None:
@@ -32,13 +34,13 @@ def build(stack: str, root: Path, directory: Path, monkeypatch: pytest.MonkeyPat
 def objects(recording: Recording) -> str:
     """The Kubernetes objects of a recording as YAML documents, in a stable order."""
     resources = sorted(recording.resources, key=lambda resource: resource.urn)
-    return yaml.safe_dump_all((_whole(r.inputs) for r in resources if r.on_kubernetes), width=130)
+    return yaml.safe_dump_all((whole(r.inputs) for r in resources if r.on_kubernetes), width=130)
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """Whole numbers as such: the protocol knows only floating-point ones."""
     if isinstance(value, dict):
-        return {key: _whole(inner) for key, inner in value.items()}
+        return {key: whole(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_whole(inner) for inner in value]
+        return [whole(inner) for inner in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,39 @@
+"""What can be a managed pool, and what cannot. Pure."""
+
+from collections.abc import Collection
+
+from pydantic import Field, model_validator
+
+from components.cluster.capacity import Capacity, CapacityKind
+from components.cluster.eks_pool import EksPool
+from components.cluster.images import Image, ami_type
+from components.cluster.launch_template import Disk, efa_interfaces
+
+
+class ManagedPool(EksPool):
+    """A pool of one EKS managed node group."""
+
+    min_nodes: int = Field(0, ge=0, description="Nodes that are always there.", examples=[1])
+    image: Image = Field(default_factory=Image, description="Machine image.")
+    disk: Disk = Field(default_factory=Disk, description="The volume beside local NVMe.")
+    capacity: Capacity = Field(default_factory=Capacity, description="How the instances are bought.")
+    efa: bool = Field(False, description="Whether its nodes get all their EFA interfaces and one placement group.")
+    max_unavailable: int = Field(1, ge=1, description="Nodes an update may replace at once.", examples=[1])
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> "ManagedPool":
+        ami_type(self.image.family, self.instance_types)
+        if self.min_nodes > self.max_nodes:
+            raise ValueError(f"minNodes: {self.min_nodes} is more than maxNodes: {self.max_nodes}; raise maxNodes")
+        if self.efa:
+            efa_interfaces(self.types())
+        if self.capacity.kind is CapacityKind.CAPACITY_BLOCK and len(self.instance_types) > 1:
+            raise ValueError("instanceTypes: a capacity block is of one type; name that one")
+        return self
+
+    def check_zones(self, zones: Collection[str]) -> None:
+        """Raise ValueError when the pool's reservation is in a zone it may not use."""
+        if self.capacity.zone and self.capacity.zone not in zones:
+            raise ValueError(
+                f"capacity.zone: {self.capacity.zone} is not a zone of the pool; it may use {', '.join(sorted(zones))}"
+            )
