@@ -33,6 +33,12 @@ class Registration:
     """URNs of what has to be there first."""
     protect: bool = False
     retain: bool = False
+    ignored: frozenset[str] = frozenset()
+    """Inputs whose changes count for nothing."""
+    depends: dict[str, frozenset[str]] = field(default_factory=dict)
+    """By input: URNs of what its value comes from."""
+    outputs: dict[str, Any] = field(default_factory=dict)
+    """What the provider told of it, its `id` too."""
 
     @property
     def on_aws(self) -> bool:
@@ -70,18 +76,29 @@ _ANSWERS: dict[str, dict[str, Any]] = {
     },
     "aws:index/getPartition:getPartition": {"partition": "aws", "dnsSuffix": "amazonaws.com"},
     "aws:index/getRegion:getRegion": {"region": _REGION, "endpoint": f"ec2.{_REGION}.amazonaws.com"},
+    "aws:servicequotas/getServiceQuota:getServiceQuota": {"value": 100000.0},
+    "aws:ssm/getParameter:getParameter": {"value": "1.66.0-5d9ac849"},
 }
 """What the functions of providers answer, by token."""
 
 _COMPUTED: dict[str, tuple[str, ...]] = {
     "aws:ec2/eip:Eip": ("allocationId",),
     "aws:ec2/vpcEndpoint:VpcEndpoint": ("prefixListId",),
+    "aws:eks/cluster:Cluster": ("createdAt", "endpoint"),
+    "aws:eks/nodeGroup:NodeGroup": ("nodeGroupName",),
     "aws:fsx/lustreFileSystem:LustreFileSystem": ("dnsName", "mountName"),
     "aws:kms/key:Key": ("keyId",),
     "aws:s3/bucket:Bucket": ("bucket",),
     "aws:sqs/queue:Queue": ("url",),
 }
 """Properties of AWS resources beside ARN and name that only their creation tells, by token."""
+
+
+_COMPUTED_OBJECTS: dict[str, dict[str, Any]] = {
+    "aws:ec2/launchTemplate:LaunchTemplate": {"latestVersion": 1},
+    "aws:eks/cluster:Cluster": {"certificateAuthority": {"data": "Q0E="}},
+}
+"""Those that are no text, by token."""
 
 
 class _Cluster(Mocks):
@@ -98,14 +115,23 @@ class _Cluster(Mocks):
                 "arn": f"arn:aws:{service}:{_REGION}:{_ACCOUNT}:{name}",
                 "name": name,
                 **{key: f"{args.name}-{key}" for key in _COMPUTED.get(args.typ, ())},
+                **_COMPUTED_OBJECTS.get(args.typ, {}),
                 **state,
             }
         return f"{args.name}-id", state
 
     def call(self, args: Any) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
+        if args.token == "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings":
+            return _offered_everywhere(args.args["filters"]), []
         if args.token not in _ANSWERS:
             raise AssertionError(f"no component calls {args.token}")
         return _ANSWERS[args.token], []
+
+
+def _offered_everywhere(filters: list[dict[str, Any]]) -> dict[str, Any]:
+    (types,) = (each["values"] for each in filters if each["name"] == "instance-type")
+    pairs = [(name, f"{_REGION}{zone}") for name in types for zone in "abcdf"]
+    return {"instanceTypes": [name for name, _ in pairs], "locations": [zone for _, zone in pairs]}
 
 
 class _Monitor(MockMonitor):
@@ -128,6 +154,9 @@ class _Monitor(MockMonitor):
                     dependencies=frozenset(request.dependencies),
                     protect=request.protect,
                     retain=request.retainOnDelete,
+                    ignored=frozenset(request.ignoreChanges),
+                    depends={key: frozenset(value.urns) for key, value in request.propertyDependencies.items()},
+                    outputs={"id": response.id, **rpc.deserialize_properties(response.object, keep_unknowns=True)},
                 )
             )
             self._recording.events.append(("resource", request.parent))

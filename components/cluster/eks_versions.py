@@ -8,6 +8,8 @@ import yaml
 
 _NOTICE = datetime.timedelta(days=90)
 
+_NEWER = "a newer one, with its dates added to components/cluster/eks_versions.yaml"
+
 
 @cache
 def _versions() -> dict[str, dict[str, datetime.date]]:
@@ -18,15 +20,21 @@ def _versions() -> dict[str, dict[str, datetime.date]]:
 def check_version(version: str, today: datetime.date) -> str | None:
     """Raise ValueError for a version that EKS does not have, or not any more; return a warning when its time is short."""
     known = _versions()
-    supported = [name for name, ends in known.items() if ends["standard"] >= today]
     if version not in known:
-        raise ValueError(f"{version!r} is not a version of EKS known here; use one of {', '.join(supported)}")
+        raise ValueError(f"{version!r} is not a version of EKS known here; use {_supported(today)}")
     ends = known[version]
     if ends["extended"] < today:
-        raise ValueError(f"EKS ended its support of {version} on {ends['extended']}; use one of {', '.join(supported)}")
+        raise ValueError(f"EKS ended its support of {version} on {ends['extended']}; use {_supported(today)}")
+    if ends["standard"] - today > _NOTICE:
+        return None
+    newest = list(known)[-1]
+    way = f"go to {newest}, one minor version at a time" if newest != version else f"go to {_NEWER}"
     if ends["standard"] < today:
-        return f"standard support of {version} ended on {ends['standard']}, and EKS charges extra since; go to {supported[0]}"
-    if ends["standard"] - today <= _NOTICE:
-        newest = supported[-1]
-        return f"standard support of {version} ends on {ends['standard']}, then EKS upgrades by itself; go to {newest} before"
-    return None
+        return f"standard support of {version} ended on {ends['standard']}, and EKS charges extra since; {way}"
+    return f"standard support of {version} ends on {ends['standard']}, then EKS upgrades by itself; {way}"
+
+
+def _supported(today: datetime.date) -> str:
+    """The versions with standard support, or what to do when all that are known here are past it."""
+    names = [name for name, ends in _versions().items() if ends["standard"] >= today]
+    return f"one of {', '.join(names)}" if names else _NEWER

@@ -14,7 +14,7 @@ from components.cluster.images import ImageArgs, ami_type, brings_device_plugin,
 from components.cluster.launch_template import efa_interfaces, launch_template
 from components.cluster.managed_pool import ManagedPool
 from components.cluster.node_group import DiskArgs, make_node_group
-from components.cluster.user_data import user_data
+from components.cluster.user_data import cache_path, user_data
 from components.inputs import InputText, validate
 from components.types import KubernetesVersion, NodePool, TaintArgs
 
@@ -38,8 +38,8 @@ class GpuNodeGroupArgs(TypedDict):
     """Key of their disks."""
     instance_types: list[str]
     """EC2 types with the same accelerators, the same number each, the first choice first."""
-    min_nodes: int
-    """Nodes that are always there; 0 where something outside scales the pool."""
+    min_nodes: NotRequired[int]
+    """Nodes that are always there; none by default, where something outside scales the pool."""
     max_nodes: int
     """Nodes the pool can grow to."""
     image: NotRequired[ImageArgs]
@@ -73,6 +73,7 @@ class _Config(ManagedPool):
     def _has_its_place(self) -> "_Config":
         check_release(self.image, self.kubernetes_version)
         self.check_zones(self.subnet_ids)
+        self.capacity.check_dates(datetime.date.today())
         if self.efa and self.fabric_security_group_id is None:
             raise ValueError("efa needs fabric_security_group_id, a group that lets its members' traffic through both ways")
         return self
@@ -96,8 +97,9 @@ class GpuNodeGroup(PlatformComponent):
             pulumi.log.warn(
                 "spot capacity of one instance type is often interrupted; name several in instanceTypes", resource=self
             )
-        kind, family = ami_type(config.image.family, config.instance_types), config.image.family
-        if not brings_device_plugin(kind):
+        family, block = config.image.family, config.capacity.kind is CapacityKind.CAPACITY_BLOCK
+        if not self.device_plugin_builtin:
+            kind = ami_type(family, config.instance_types)
             pulumi.log.warn(f"nodes of {kind} offer no accelerators until a device plugin runs in the cluster", resource=self)
         zones = {config.capacity.zone: config.subnet_ids[config.capacity.zone]} if config.capacity.zone else config.subnet_ids
         template = launch_template(
@@ -107,10 +109,10 @@ class GpuNodeGroup(PlatformComponent):
             kms_key_arn=config.kms_key_arn,
             security_groups=[*config.security_group_ids, *self._fabric(config)],
             user_data=user_data(family, local_disks=has_local_disks(config.types()), large_images=True),
-            interfaces=efa_interfaces(config.types()) if config.efa else (),
+            **({"interfaces": efa_interfaces(config.types())} if config.efa else {}),
             placement_group=self._placement_group() if config.efa else None,
             reservation_id=config.capacity.reservation_id,
-            capacity_block=config.capacity.kind is CapacityKind.CAPACITY_BLOCK,
+            capacity_block=block,
             instance_type=config.instance_types[0],
         )
         group = make_node_group(
@@ -123,12 +125,15 @@ class GpuNodeGroup(PlatformComponent):
             node_role_arn=config.node_role_arn,
             subnet_ids=[subnet for _, subnet in sorted(zones.items())],
             instance_types=config.instance_types,
-            sizes=(min(config.min_nodes, first), first, config.max_nodes),
+            # EKS itself empties a group before its block ends, so there is no fewest number of nodes.
+            sizes=(0 if block else config.min_nodes, first, config.max_nodes),
             labels=config.effective_labels(),
             taints=config.effective_taints(),
             capacity_type=config.capacity.eks,
             max_unavailable=config.max_unavailable,
-            type_in_template=config.capacity.kind is CapacityKind.CAPACITY_BLOCK,
+            spare=config.capacity.reservation_id is None,
+            resources={config.resource: config.types()[0].accelerator_count},
+            type_in_template=block,
         )
         self.node_group_name = group.node_group_name
         self.finish()
@@ -137,6 +142,16 @@ class GpuNodeGroup(PlatformComponent):
     def pool(self) -> NodePool:
         """The pool as the cluster contract has it."""
         return self._pool.contract()
+
+    @property
+    def device_plugin_builtin(self) -> bool:
+        """Whether its nodes offer their accelerators by themselves; otherwise a device plugin has to run in the cluster."""
+        return brings_device_plugin(ami_type(self._pool.image.family, self._pool.instance_types))
+
+    @property
+    def cache_path(self) -> str:
+        """Directory of its nodes below which model caches belong: on their own NVMe disks where they have them."""
+        return cache_path(self._pool.image.family, has_local_disks(self._pool.types()))
 
     def _fabric(self, config: _Config) -> list[pulumi.Input[str]]:
         return [config.fabric_security_group_id] if config.efa and config.fabric_security_group_id is not None else []

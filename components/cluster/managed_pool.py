@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from pydantic import Field, model_validator
 
-from components.cluster.capacity import Capacity, CapacityKind
+from components.cluster.capacity import Capacity
 from components.cluster.eks_pool import EksPool
 from components.cluster.images import Image, ami_type
 from components.cluster.launch_template import Disk, efa_interfaces
@@ -27,13 +27,15 @@ class ManagedPool(EksPool):
             raise ValueError(f"minNodes: {self.min_nodes} is more than maxNodes: {self.max_nodes}; raise maxNodes")
         if self.efa:
             efa_interfaces(self.types())
-        if self.capacity.kind is CapacityKind.CAPACITY_BLOCK and len(self.instance_types) > 1:
-            raise ValueError("instanceTypes: a capacity block is of one type; name that one")
+        if self.capacity.reservation_id and len(self.instance_types) > 1:
+            raise ValueError("instanceTypes: a reservation and a capacity block are of one type; name that one")
         return self
 
     def check_zones(self, zones: Collection[str]) -> None:
-        """Raise ValueError when the pool's reservation is in a zone it may not use."""
+        """Raise ValueError when its reservation is in a zone it may not use, or its placement group would be in several."""
         if self.capacity.zone and self.capacity.zone not in zones:
             raise ValueError(
                 f"capacity.zone: {self.capacity.zone} is not a zone of the pool; it may use {', '.join(sorted(zones))}"
             )
+        if self.efa and not self.capacity.zone and len(zones) > 1:
+            raise ValueError(f"zones: nodes with EFA are side by side in one zone; use e.g. zones: [{min(zones)}]")

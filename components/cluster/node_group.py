@@ -13,6 +13,9 @@ from components.types import Taint
 _TIMEOUT = 3600
 """Seconds; replacing the nodes of a group waits for each of them to drain."""
 
+_RESOURCE_TAG = "k8s.io/cluster-autoscaler/node-template/resources"
+"""The cluster autoscaler asks EKS for a group's labels, taints and these tags (kubernetes/autoscaler, cloudprovider/aws)."""
+
 _EFFECTS = {"NoSchedule": "NO_SCHEDULE", "PreferNoSchedule": "PREFER_NO_SCHEDULE", "NoExecute": "NO_EXECUTE"}
 
 
@@ -43,10 +46,14 @@ def make_node_group(
     taints: Sequence[Taint] = (),
     capacity_type: str = "ON_DEMAND",
     max_unavailable: int = 1,
+    spare: bool = True,
+    resources: Mapping[str, int] | None = None,
     type_in_template: bool = False,
 ) -> aws.eks.NodeGroup:
     """A launch template and a node group. `sizes` are the fewest, the first and the most nodes.
 
+    Without `spare` instances an update ends a node before it starts the one in its place. `resources` of a node beside CPU and
+    memory, for whoever scales the group from no nodes.
     The group has no name of its own, so that one that must be replaced is made before the old one is deleted, and whoever scales
     it later is not overruled.
     """
@@ -65,9 +72,10 @@ def make_node_group(
         instance_types=None if type_in_template else list(instance_types),
         launch_template={"id": launch.id, "version": launch.latest_version.apply(str)},
         scaling_config={"min_size": fewest, "desired_size": first, "max_size": most},
-        update_config={"max_unavailable": max_unavailable},
+        update_config={"max_unavailable": max_unavailable, "update_strategy": "DEFAULT" if spare else "MINIMAL"},
         node_repair_config={"enabled": True},
         labels=dict(labels),
+        tags={f"{_RESOURCE_TAG}/{name}": str(count) for name, count in (resources or {}).items()},
         taints=[{"key": taint.key, "value": taint.value or None, "effect": _EFFECTS[taint.effect.value]} for taint in taints],
         opts=component.child(timeout=_TIMEOUT, ignore_changes=["scalingConfig.desiredSize"]),
     )

@@ -56,6 +56,8 @@ def vcpus(instance_type: str) -> int:
     many = re.fullmatch(r"(\d+)xlarge", size)
     if not many and size not in _SIZES:
         raise ValueError(f"{instance_type!r} is not an instance type this platform knows the size of; use e.g. m7g.large")
+    if size == "medium" and instance_type.startswith("t"):
+        return 2  # burstable ones alone have two
     return int(many[1]) * _SIZES["xlarge"] if many else _SIZES[size]
 
 
@@ -65,10 +67,6 @@ def quota(instance_type: str, market: Market) -> Quota:
     family, generation = (parts[1], int(parts[2] or 0)) if parts else ("", 0)
     for row in _table():
         if family in row["families"] and generation in row.get("generations", [generation]):
-            return Quota(**row[market])
-    # Families such as im4gn or x2gd count by their first letters too.
-    for row in _table():
-        if family[:1] in row["families"] and "generations" not in row:
             return Quota(**row[market])
     raise ValueError(f"{instance_type!r} is of no family that has a quota here; use e.g. g6.xlarge")
 

@@ -129,6 +129,8 @@ class Application:
                     with self._urn_locks[body["urn"]]:
                         self._answers.acknowledge(body["urn"], body["id"])
                     return _json(200, {})
+                case "POST generation":
+                    return _json(200, {"generation": self._answers.generation(body["urn"])})
                 case "POST made":
                     with self._urn_locks[body["urn"]]:
                         self._answers.made(body["urn"], body["id"])

@@ -41,6 +41,7 @@ class Answers:
     def __init__(self) -> None:
         # By resource and its id; the id is empty until the client has said what its calls have made.
         self._by_resource: dict[str, dict[str, dict[Question, Answer]]] = {}
+        self._acknowledged: dict[str, set[str]] = {}
 
     def find(self, urn: str, question: Question) -> Answer | None:
         """The answer this call was given before."""
@@ -61,6 +62,11 @@ class Answers:
         One that was to replace it, and was interrupted, is not forgotten.
         """
         self._by_resource.get(urn, {}).pop(identity, None)
+        self._acknowledged.setdefault(urn, set()).add(identity)
+
+    def generation(self, urn: str) -> int:
+        """How many resources of that URN the state has known; the next one is the same until the state knows it too."""
+        return len(self._acknowledged.get(urn, ()))
 
 
 _MADE_UP = frozenset(

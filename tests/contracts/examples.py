@@ -8,7 +8,7 @@ import pulumi_kubernetes as kubernetes
 import yaml
 
 from components.base import PlatformComponent
-from components.cluster import ExistingCluster, Karpenter, Network
+from components.cluster import EksCluster, ExistingCluster, GpuNodeGroup, Karpenter, Network, SystemNodeGroup
 from components.cluster.karpenter_pools import CapacityType
 from components.security import EncryptionKey, KeyUse, Namespace, PodIdentity, PodSecurityLevel
 from components.security.policies import allow
@@ -150,6 +150,56 @@ EXAMPLES: dict[type[PlatformComponent], Example] = {
                     "capacity_types": [CapacityType.SPOT, CapacityType.ON_DEMAND],
                 }
             ],
+        },
+        opts,
+    ),
+    EksCluster: lambda name, opts: EksCluster(
+        name,
+        {
+            "cluster_name": "llm",
+            "kubernetes_version": "1.36",
+            "vpc_id": "vpc-0",
+            "vpc_cidr": "10.40.0.0/16",
+            "control_plane_subnet_ids": {"us-east-1a": "subnet-x", "us-east-1b": "subnet-y"},
+            "node_subnet_ids": {"us-east-1a": "subnet-a", "us-east-1b": "subnet-b"},
+            "kms_key_arn": KEY_ARN,
+            "admin_principals": ["arn:aws:iam::123456789012:role/platform-admin"],
+            "viewer_principals": ["arn:aws:iam::123456789012:role/preview"],
+            "file_systems": ["efs", "lustre"],
+            "system_pool": {"instance_types": ["m7g.large"], "min_nodes": 2, "max_nodes": 4},
+        },
+        opts,
+    ),
+    SystemNodeGroup: lambda name, opts: SystemNodeGroup(
+        name,
+        {
+            "cluster_name": "llm",
+            "kubernetes_version": "1.36",
+            "node_role_arn": "arn:aws:iam::123456789012:role/node",
+            "subnet_ids": {"us-east-1a": "subnet-a", "us-east-1b": "subnet-b"},
+            "security_group_ids": ["sg-nodes"],
+            "kms_key_arn": KEY_ARN,
+            "instance_types": ["m7g.large"],
+            "min_nodes": 2,
+            "max_nodes": 4,
+        },
+        opts,
+    ),
+    GpuNodeGroup: lambda name, opts: GpuNodeGroup(
+        name,
+        {
+            "name": "h100",
+            "cluster_name": "llm",
+            "kubernetes_version": "1.36",
+            "node_role_arn": "arn:aws:iam::123456789012:role/node",
+            "subnet_ids": {"us-east-1a": "subnet-a"},
+            "security_group_ids": ["sg-nodes"],
+            "fabric_security_group_id": "sg-fabric",
+            "kms_key_arn": KEY_ARN,
+            "instance_types": ["p5.48xlarge"],
+            "min_nodes": 0,
+            "max_nodes": 2,
+            "efa": True,
         },
         opts,
     ),

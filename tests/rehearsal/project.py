@@ -72,7 +72,13 @@ class RehearsedProject:
     def changes(self) -> dict[str, str]:
         """What a preview would do with each resource (type and name) it would touch: `update`, `replace`, `create` …"""
         steps = json.loads(self.succeed("preview", "--json"))
-        return {f"{step['type'].rpartition(':')[2]} {step['urn'].rpartition('::')[2]}": step["op"] for step in steps}
+        parts_of_a_replacement = ("create-replacement", "replace", "delete-replaced")
+        return {
+            f"{step['type'].rpartition(':')[2]} {step['urn'].rpartition('::')[2]}": "replace"
+            if step["op"] in parts_of_a_replacement
+            else step["op"]
+            for step in steps
+        }
 
     def account(self) -> Account:
         """The stack's emulated AWS account."""

@@ -34,7 +34,7 @@ def build(stack: str, root: Path, directory: Path, monkeypatch: pytest.MonkeyPat
 def objects(recording: Recording) -> str:
     """The Kubernetes objects of a recording as YAML documents, in a stable order."""
     resources = sorted(recording.resources, key=lambda resource: resource.urn)
-    return yaml.safe_dump_all((whole(r.inputs) for r in resources if r.on_kubernetes), width=130)
+    return yaml.safe_dump_all((whole(r.inputs) for r in resources if r.on_kubernetes and "kind" in r.inputs), width=130)
 
 
 def whole(value: Any) -> Any:

@@ -17,7 +17,7 @@ MAX_SKEW = 3
 PLATFORM_VERSION = "eks.1"
 
 _AMI_DATE = "20260724"  # awslabs/amazon-eks-ami, release v20260724
-_BOTTLEROCKET = "1.63.0-00000000"  # the release that has the settings of device plugins; its commit is not known here
+_BOTTLEROCKET = "1.68.0-00000000"  # the newest in ../seeds.yaml; its commit is not known here
 
 
 class Version(BaseModel):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from json import dumps
+from json import dumps, loads
 from typing import Any
 
 import boto3
@@ -74,16 +74,29 @@ def _identify(model: Any, params: dict[str, Any], **_: Any) -> None:
 
 def note(step: str, urn: str, identity: str) -> None:
     """Tell the account how far a resource has come: `made`, or `acknowledge` when the state knows it."""
+    _ask(step, {"urn": urn, "id": identity})
+
+
+def generation(urn: str) -> int | None:
+    """How many resources of that URN the state has known; None where the account does not count."""
+    answer = _ask("generation", {"urn": urn})
+    return None if answer is None else int(answer["generation"])
+
+
+def _ask(step: str, about: Mapping[str, str]) -> dict[str, Any] | None:
+    """The answer of the rehearsal's account; None from any other."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     if not endpoint:
-        return
-    body = dumps({"urn": urn, "id": identity}).encode()
+        return None
+    body = dumps(about).encode()
     request = urllib.request.Request(f"{endpoint}/_sandbox/{step}", body, {"content-type": "application/json"})  # noqa: S310
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        opener.open(request, timeout=_TIMEOUT_S).close()
+        with opener.open(request, timeout=_TIMEOUT_S) as response:
+            found: dict[str, Any] = loads(response.read())
+            return found
     except urllib.error.HTTPError:
-        return  # a plain moto server has no such address
+        return None  # a plain moto server has no such address
 
 
 def identity(region: str) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ Property names are those of pulumi-aws (camelCase) on this side and those of the
 all types (unknown properties, required ones, names, default tags, differences, previews, waiting) is done by the provider.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -65,6 +65,11 @@ class Adapter:
     def delete(self, account: Account, identity: str, state: Values) -> None:
         """Delete it. Something that is gone already is no error (the provider ignores the service's NotFound codes)."""
         raise NotImplementedError
+
+    def unsettled(self, changed: Collection[str]) -> Collection[str]:
+        """Outputs that a preview of an update cannot know, by the names of the inputs that change."""
+        del changed
+        return ()
 
     def pending(self, values: Values | None) -> str | None:
         """What it is still waiting for after `create`, `update` (from what `read` returned) or `delete` (None: gone), or None.

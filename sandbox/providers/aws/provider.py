@@ -1,6 +1,7 @@
 """The emulated provider: what holds for every resource type, around the adapter of one."""
 
 import asyncio
+import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from typing import Any, Final, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from sandbox.providers.aws import ec2, functions, services, settings
-from sandbox.providers.aws.account import CREATION, BotoAccount, Creation, identity, note
+from sandbox.providers.aws.account import CREATION, BotoAccount, Creation, generation, identity, note
 from sandbox.providers.aws.adapter import Adapter, Values
 from sandbox.providers.aws.diffing import diff, drifted
 from sandbox.providers.aws.schema import faults, schema
@@ -29,6 +30,9 @@ _POLL_S: Final = 0.1
 _WAIT_S: Final = 120.0
 _AT_ONCE: Final = 16
 _SUFFIX: Final = 8  # a dash and seven hexadecimal digits, as the official provider appends
+
+IMPORTED: Final = "__imported"
+"""Marks inputs that no program gave, until one does."""
 
 T = TypeVar("T")
 
@@ -60,15 +64,21 @@ class AwsProvider(Provider):
 
     async def check_resource(self, request: Request) -> Checked:
         adapter = _adapter(request.type)
-        values = _named(adapter, request)
+        values = request.inputs.values
+        if _wants_a_name(adapter, request):
+            values = _named(adapter, request, await asyncio.to_thread(generation, request.urn))
+        values = {name: value for name, value in values.items() if name != IMPORTED}
         return Checked(replace(request.inputs, values=values), tuple(faults(request.type, values)))
 
     async def diff_resource(self, request: Request) -> Diffed:
         adapter = _adapter(request.type)
         await self._acknowledge(request)
         found = diff(adapter, request.old_inputs.values, request.inputs.values)
+        if IMPORTED in request.old_inputs.values:
+            found = _given_only(found)
         tags = self._tags(adapter, request.inputs.values)
-        if "tags" not in found.changes and tags is not UNKNOWN and tags != request.state.values.get("tagsAll", tags):
+        told = any(path == "tags" or path.startswith(("tags.", "tags[")) for path in found.changes)
+        if not told and tags is not UNKNOWN and tags != request.state.values.get("tagsAll", tags):
             return replace(found, changes={**found.changes, "tagsAll": ChangeKind.UPDATE})
         return found
 
@@ -88,6 +98,7 @@ class AwsProvider(Provider):
         live = await self._read(adapter, request, request.id, request.state.values)
         if live is None:
             return Live()
+        live = _recorded(adapter, request.state.values, live)
         inputs = _drifted(adapter, request, live)
         state = Properties(live, request.state.secrets)
         return Live(
@@ -98,12 +109,17 @@ class AwsProvider(Provider):
         adapter = _adapter(request.type)
         await self._acknowledge(request)
         new = self._with_tags(adapter, request.inputs.values)
+        given = request.old_inputs.values
+        # What is not given any more must not be taken for an output: AWS never says that `forceDestroy` holds no longer.
+        kept = {name: value for name, value in request.state.values.items() if name in new or name not in given}
         if request.preview:
-            return self._seal(adapter, request, {**request.state.values, **new})
-        old = {**request.old_inputs.values, "tagsAll": request.state.values.get("tagsAll") or {}}
+            changed = [name for name in {*given, *request.inputs.values} if given.get(name) != request.inputs.values.get(name)]
+            unknown = dict.fromkeys(adapter.unsettled(changed), UNKNOWN)
+            return self._seal(adapter, request, {**kept, **unknown, **new})
+        old = {**given, "tagsAll": request.state.values.get("tagsAll") or {}}
         account = self._account(request)
         await self._call(lambda: adapter.update(account, request.id, old, new))
-        return await self._settled(adapter, request, request.id, {**request.state.values, **new})
+        return await self._settled(adapter, request, request.id, {**kept, **new})
 
     async def delete_resource(self, request: Request) -> None:
         adapter = _adapter(request.type)
@@ -223,21 +239,38 @@ def _adapter(token: str) -> Adapter:
     return adapters()[token]
 
 
-def _named(adapter: Adapter, request: Request) -> Values:
-    """The inputs with a name, as the official provider gives one: the old one, or the logical name and some digits."""
-    values = request.inputs.values
-    if not adapter.autoname or adapter.autoname[0] in values or f"{adapter.autoname[0]}Prefix" in values:
-        return values
+def _wants_a_name(adapter: Adapter, request: Request) -> bool:
+    given = request.inputs.values
+    return adapter.autoname is not None and adapter.autoname[0] not in given and f"{adapter.autoname[0]}Prefix" not in given
+
+
+def _named(adapter: Adapter, request: Request, count: int | None) -> Values:
+    """The inputs with a name, as the official provider gives one: the old one, or the logical name and some digits.
+
+    Where the account counts, the digits follow from the URN and the `count` of its resources so far: what an interrupted run has
+    made is asked for under the same name again.
+    """
+    assert adapter.autoname  # noqa: S101 - for the type checker
     name, limit = adapter.autoname
     if name in request.old_inputs.values:
-        return {**values, name: request.old_inputs.values[name]}
-    digits = request.seed.hex()[: _SUFFIX - 1] or "0000000"
-    return {**values, name: f"{request.name[: limit - _SUFFIX]}-{digits}"}
+        return {**request.inputs.values, name: request.old_inputs.values[name]}
+    seed = request.seed if count is None else hashlib.sha256(f"{request.urn}#{count}".encode()).digest()
+    digits = seed.hex()[: _SUFFIX - 1] or "0000000"
+    return {**request.inputs.values, name: f"{request.name[: limit - _SUFFIX]}-{digits}"}
 
 
 def _planned(token: str, inputs: Values) -> Values:
     """What a preview says of a resource that is to be made: its inputs, and everything else unknown."""
     return {**dict.fromkeys(schema(token).outputs, UNKNOWN), **inputs}
+
+
+def _given_only(found: Diffed) -> Diffed:
+    """Differences from something imported: what the program leaves out stays as it is."""
+    changes: dict[str, ChangeKind] = {path: kind for path, kind in found.changes.items() if kind is not ChangeKind.DELETE}
+    replaces = tuple(path for path in found.replaces if path in changes)
+    return replace(
+        found, changes=changes, replaces=replaces, delete_before_replace=bool(replaces) and found.delete_before_replace
+    )
 
 
 def _recorded(adapter: Adapter, known: Values, live: Values) -> Values:
@@ -248,8 +281,8 @@ def _recorded(adapter: Adapter, known: Values, live: Values) -> Values:
 def _drifted(adapter: Adapter, request: Request, live: Values) -> Values:
     """The inputs as they would have to be written for the resource as it is now."""
     old = request.old_inputs.values
-    if not old:
-        return {name: value for name, value in live.items() if name in schema(adapter.token).inputs}
+    if not old or IMPORTED in old:
+        return {IMPORTED: True} | {name: value for name, value in live.items() if name in schema(adapter.token).inputs}
     found = {
         name: was if name in adapter.write_only else drifted(adapter, name, was, live.get(name)) for name, was in old.items()
     }

@@ -24,13 +24,13 @@ class VpcEndpoint(Ec2Adapter):
         names = {
             "vpcId": "VpcId",
             "serviceName": "ServiceName",
-            "vpcEndpointType": "VpcEndpointType",
             "policy": "PolicyDocument",
             "privateDnsEnabled": "PrivateDnsEnabled",
             "ipAddressType": "IpAddressType",
             **_LISTS,
         }
-        answer = op.client.create_vpc_endpoint(**taken(op.values, names), **self.tagged(op))
+        kind = op.values.get("vpcEndpointType", "Gateway")
+        answer = op.client.create_vpc_endpoint(**taken(op.values, names), VpcEndpointType=kind, **self.tagged(op))
         return str(answer["VpcEndpoint"]["VpcEndpointId"])
 
     def look(self, op: Operation) -> Values | None:

@@ -1,6 +1,6 @@
 """Launch templates and placement groups."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from sandbox.providers.aws.adapter import Values
@@ -98,6 +98,9 @@ class LaunchTemplate(Ec2Adapter):
                 version = answer["LaunchTemplateVersion"]["VersionNumber"]
         if version is not None:
             op.client.modify_launch_template(LaunchTemplateId=op.id, DefaultVersion=str(version))
+
+    def unsettled(self, changed: Collection[str]) -> Collection[str]:
+        return {"latestVersion", "defaultVersion"} if {"description", *_DATA} & set(changed) else ()
 
     def remove(self, op: Operation) -> None:
         op.client.delete_launch_template(LaunchTemplateId=op.id)

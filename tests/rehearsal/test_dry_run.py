@@ -1,0 +1,176 @@
+"""The API server itself judges every object of every stack: unknown fields, wrong values, Pod Security."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sandbox.charts.definitions import known, manifests
+from sandbox.control_plane import ControlPlane
+from sandbox.providers.kubernetes.client import Kind, parse_discovery
+from tests.conftest import ROOT
+from tests.judges import exceptions
+from tests.judges.exceptions import Finding
+from tests.recorder import Recording, Registration
+from tests.stacks.program import STACKS, build, whole
+
+pytestmark = pytest.mark.rehearsal
+
+_DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_FIRST = ("Namespace", "ServiceAccount")
+"""What others need to be there, in this order; all else is only tried."""
+_SERVED_WITHIN_S = 20.0
+_PREFIXES = {"aws:ec2/securityGroup:SecurityGroup": "sg", "aws:ec2/subnet:Subnet": "subnet"}
+
+
+class _Server:
+    """An API server that is asked what it thinks of objects."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+        self._kinds: dict[tuple[str, str], Kind] = {}
+
+    def define(self, definitions: list[dict[str, Any]]) -> None:
+        """Make kinds known, and wait until they are served."""
+        for definition in definitions:
+            path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+            answer = self._client.post(path, json=definition)
+            assert answer.status_code in (httpx.codes.CREATED, httpx.codes.CONFLICT), answer.text
+        wanted = {
+            (f"{definition['spec']['group']}/{version['name']}", definition["spec"]["names"]["kind"])
+            for definition in definitions
+            for version in definition["spec"]["versions"]
+            if version["served"]
+        }
+        give_up = time.monotonic() + _SERVED_WITHIN_S
+        self._discover()
+        while not wanted <= set(self._kinds):
+            assert time.monotonic() < give_up, f"not served: {wanted - set(self._kinds)}"
+            time.sleep(0.2)
+            self._discover()
+
+    def keep(self, obj: Mapping[str, Any]) -> None:
+        """Make the object so."""
+        headers = {"Content-Type": "application/apply-patch+yaml"}
+        kind = self._kinds[obj["apiVersion"], obj["kind"]]
+        answer = self._client.patch(
+            kind.item(obj), params={"fieldManager": "test", "force": "true"}, json=dict(obj), headers=headers
+        )
+        assert answer.is_success, answer.text
+
+    def faults(self, obj: Mapping[str, Any]) -> list[str]:
+        """What the server has against creating the object, which it does not create."""
+        kind = self._kinds[obj["apiVersion"], obj["kind"]]
+        path = kind.collection(obj["metadata"].get("namespace", ""))
+        answer = self._client.post(path, params={"dryRun": "All", "fieldValidation": "Strict"}, json=dict(obj))
+        # RFC 7234, 5.5: a code, an agent, and the text in quotes.
+        found = [json.loads(warning.split(" ", 2)[2]) for warning in answer.headers.get_list("Warning")]
+        if not answer.is_success and answer.status_code != httpx.codes.CONFLICT:
+            found.append(answer.json()["message"])
+        return found
+
+    def _discover(self) -> None:
+        for path in ("/api", "/apis"):
+            self._kinds |= parse_discovery(path, self._client.get(path, headers={"Accept": _DISCOVERY}).json())
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, binaries: Mapping[str, Path]) -> Iterator[_Server]:
+    plane = ControlPlane("dry-run", tmp_path_factory.mktemp("dry-run"))
+    try:
+        plane.start(binaries, [])
+        with httpx.Client(base_url=plane.server, verify=plane.pki.tls_context("admin"), timeout=30.0, trust_env=False) as client:
+            found = _Server(client)
+            found.define([])
+            yield found
+    finally:
+        plane.reset()
+
+
+def test_the_objects_of_every_stack(server: _Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = {finding for stack in STACKS for finding in _judge(stack, server, build(stack, ROOT, tmp_path, monkeypatch))}
+    exceptions.check(findings, exceptions.of("api-server"))
+
+
+def test_faults_are_found(server: _Server) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
+    server.keep({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "strict", "labels": labels}})
+    about = {"name": "bad", "namespace": "strict"}
+    spec = {
+        "selector": {"matchLabels": {"app": "bad"}},
+        "template": {"metadata": {"labels": {"app": "bad"}}, "spec": {"containers": [{"name": "main", "image": "a:1"}]}},
+    }
+    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": about, "spec": spec}
+    (warning,) = server.faults(deployment)
+    assert 'would violate PodSecurity "restricted' in warning
+    (refusal,) = [fault for pod in _pods(deployment) for fault in server.faults(pod)]
+    assert 'violates PodSecurity "restricted' in refusal
+    (unknown,) = server.faults({"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "datum": {}})
+    assert 'unknown field "datum"' in unknown
+
+
+def _judge(stack: str, server: _Server, recording: Recording) -> Iterator[Finding]:
+    """What the server has against the objects of a stack, and against the pods they make."""
+    server.define(_definitions(recording))
+    objects = _objects(recording)
+    assert objects
+    for obj in sorted(objects, key=lambda obj: _FIRST.index(obj["kind"]) if obj["kind"] in _FIRST else len(_FIRST)):
+        for each in (obj, *_pods(obj)):
+            for fault in server.faults(each):
+                check = "PodSecurity" if "PodSecurity" in fault else "validation"
+                yield Finding(
+                    stack, check, f"{obj['kind']}.{obj['metadata'].get('namespace', '')}.{obj['metadata']['name']}", fault
+                )
+        if obj["kind"] in _FIRST:
+            server.keep(obj)
+
+
+def _definitions(recording: Recording) -> list[dict[str, Any]]:
+    """The definitions that the releases of a stack install."""
+    found: list[dict[str, Any]] = []
+    for release in recording.of("kubernetes:helm.sh/v3:Release"):
+        chart = release.inputs["chart"].rpartition("/")[2]
+        of = known(chart).get(release.inputs["version"])
+        if of and of.wanted(release.inputs.get("values") or {}):
+            found += manifests(chart, of)
+    return found
+
+
+def _objects(recording: Recording) -> list[dict[str, Any]]:
+    """The objects of a stack, with the names that the provider gives them."""
+    # Karpenter's definitions know what the ids of AWS look like.
+    ids = {
+        resource.outputs["id"]: f"{_PREFIXES[resource.type]}-{number:017x}"
+        for number, resource in enumerate(recording.resources)
+        if resource.type in _PREFIXES
+    }
+    return [
+        _renamed(whole({**resource.inputs, "metadata": {**resource.inputs.get("metadata", {}), "name": _name(resource)}}), ids)
+        for resource in recording.resources
+        if resource.on_kubernetes and "kind" in resource.inputs
+    ]
+
+
+def _name(resource: Registration) -> str:
+    return str(resource.outputs["metadata"]["name"])
+
+
+def _renamed(value: Any, ids: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _renamed(inner, ids) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_renamed(inner, ids) for inner in value]
+    return ids.get(value, value) if isinstance(value, str) else value
+
+
+def _pods(obj: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The pod a workload makes; Pod Security refuses pods, and says of workloads only what it is asked to warn of."""
+    template = obj.get("spec", {}).get("template")
+    if obj["kind"] not in ("Deployment", "Job") or not template:
+        return []
+    metadata = {**template.get("metadata", {}), **{key: obj["metadata"][key] for key in ("name", "namespace")}}
+    return [{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}]
