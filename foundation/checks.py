@@ -34,8 +34,11 @@ def check(eks: OnEks, provider: aws.Provider, file: str) -> None:
         zones = {name: pool.zones or eks.network.zones for name, pool in eks.cluster.node_pools.items()}
         found += [not_offered(pool, zones[name], offers) for name, pool in pools.items()]
         found.append(not_offered(system, eks.network.zones, offers))
-    needed = demands([*pools.values(), system])
-    found += shortages(needed, _values(needed, provider), eks.aws.region)
+    try:
+        needed = demands([*pools.values(), system])
+        found += shortages(needed, _values(needed, provider), eks.aws.region)
+    except ValueError as error:
+        found.append(f"cluster.system: {error}")
     if faults := [fault for fault in found if fault]:
         raise InputError("\n".join(f"{file}: {fault}" for fault in faults))
 

@@ -1,16 +1,25 @@
 """How the instances of a managed pool are bought. Pure."""
 
 import datetime
+import re
 from enum import StrEnum
 from typing import Annotated, NotRequired, TypedDict
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from components.inputs import Matching, Model
 
 ReservationId = Annotated[
     str, Matching(pattern=r"cr-[0-9a-f]{8,17}", what="the id of a capacity reservation", example="cr-0123456789abcdef0")
 ]
+
+
+def _plain_day(value: object) -> object:
+    # A day without quotes is a point in time to Pulumi, which hands it on in the words of Go.
+    return re.sub(r" 00:00:00 \+0000 UTC$", "", value) if isinstance(value, str) else value
+
+
+Day = Annotated[datetime.date, BeforeValidator(_plain_day)]
 
 
 class CapacityKind(StrEnum):
@@ -47,8 +56,8 @@ class Capacity(Model):
     kind: CapacityKind = Field(CapacityKind.ON_DEMAND, description="Way of buying.", examples=["spot"])
     reservation_id: ReservationId | None = Field(None, description="The reservation or the block.")
     zone: str | None = Field(None, description="Its zone.", examples=["us-east-1a"])
-    starts: datetime.date | None = Field(None, description="First day of a capacity block.", examples=["2026-12-01"])
-    ends: datetime.date | None = Field(None, description="Last day of a capacity block.", examples=["2026-12-14"])
+    starts: Day | None = Field(None, description="First day of a capacity block.", examples=["2026-12-01"])
+    ends: Day | None = Field(None, description="Last day of a capacity block.", examples=["2026-12-14"])
 
     @model_validator(mode="after")
     def _complete(self) -> "Capacity":

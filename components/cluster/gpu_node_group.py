@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from components.base import PlatformComponent
 from components.cluster.capacity import CapacityArgs, CapacityKind
 from components.cluster.images import ImageArgs, ami_type, brings_device_plugin, check_release, has_local_disks
-from components.cluster.launch_template import efa_interfaces, launch_template
+from components.cluster.launch_template import ONE_INTERFACE, efa_interfaces, launch_template
 from components.cluster.managed_pool import ManagedPool
 from components.cluster.node_group import DiskArgs, make_node_group
 from components.cluster.user_data import cache_path, user_data
@@ -109,7 +109,7 @@ class GpuNodeGroup(PlatformComponent):
             kms_key_arn=config.kms_key_arn,
             security_groups=[*config.security_group_ids, *self._fabric(config)],
             user_data=user_data(family, local_disks=has_local_disks(config.types()), large_images=True),
-            **({"interfaces": efa_interfaces(config.types())} if config.efa else {}),
+            interfaces=efa_interfaces(config.types()) if config.efa else ONE_INTERFACE,
             placement_group=self._placement_group() if config.efa else None,
             reservation_id=config.capacity.reservation_id,
             capacity_block=block,

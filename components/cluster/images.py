@@ -26,6 +26,9 @@ _RELEASES = {
     "al2023": Matching(pattern=r"1\.\d+\.\d+-20\d{6}", what="a release of the EKS images of AL2023", example="1.36.1-20260714"),
 }
 
+OLDEST_BOTTLEROCKET = "1.53.0"
+"""The first whose variants all have NVIDIA driver R580 (bottlerocket.dev, GPU drivers), which the engine's image needs."""
+
 _NEEDS_NEWER_DRIVER = ("g7.",)
 """RTX PRO 4500 needs driver 595, the images have 580 (awslabs/amazon-eks-ami doc/usage/g7-ami.md)."""
 
@@ -63,6 +66,11 @@ class Image(Model):
         form = _RELEASES[self.family]
         if self.release is not None:
             form.check(self.release)
+            if self.family is ImageFamily.BOTTLEROCKET and _number(self.release) < _number(OLDEST_BOTTLEROCKET):
+                raise ValueError(
+                    f"release: {self.release} is older than {OLDEST_BOTTLEROCKET}, the first whose NVIDIA driver the engine's "
+                    f"image runs on; use e.g. {BOTTLEROCKET}"
+                )
         elif self.family is ImageFamily.AL2023:
             raise ValueError(f"release is missing, and without one nodes change by themselves; use e.g. release: {form.example}")
         return self
@@ -137,6 +145,10 @@ def check_release(image: Image, kubernetes_version: str) -> None:
             f"image.release: {image.pinned} is not a release for Kubernetes {kubernetes_version}; use one that begins with "
             f"{kubernetes_version}, as `aws ssm get-parameter` tells it for /aws/service/eks/optimized-ami/{kubernetes_version}/…"
         )
+
+
+def _number(release: str) -> tuple[int, ...]:
+    return tuple(map(int, release.split(".")))
 
 
 def has_local_disks(types: tuple[InstanceType, ...]) -> bool:

@@ -17,6 +17,9 @@ _DATA_DISK = {"bottlerocket": "/dev/xvdb", "al2023": _SYSTEM_DISK}
 _IOPS_PER_GIB, _IOPS_PER_MIBPS = 500, 4
 """What a gp3 volume can do at most for its size, and needs at least for its throughput (EBS user guide, General Purpose SSD)."""
 
+ONE_INTERFACE: Sequence[Mapping[str, Any]] = ({"device_index": 0},)
+"""Of a node without EFA."""
+
 _FIRST_CARD_WITHOUT_EFA = frozenset({"p6-b300.48xlarge"})
 """Its first of 17 cards carries IP alone (aws/aws-parallelcluster#7143)."""
 
@@ -47,7 +50,7 @@ def launch_template(
     kms_key_arn: pulumi.Input[str],
     security_groups: Sequence[pulumi.Input[str]],
     user_data: str | None = None,
-    interfaces: Sequence[Mapping[str, Any]] = ({"device_index": 0},),
+    interfaces: Sequence[Mapping[str, Any]] = ONE_INTERFACE,
     placement_group: pulumi.Input[str] | None = None,
     reservation_id: str | None = None,
     capacity_block: bool = False,

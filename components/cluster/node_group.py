@@ -75,7 +75,7 @@ def make_node_group(
         update_config={"max_unavailable": max_unavailable, "update_strategy": "DEFAULT" if spare else "MINIMAL"},
         node_repair_config={"enabled": True},
         labels=dict(labels),
-        tags={f"{_RESOURCE_TAG}/{name}": str(count) for name, count in (resources or {}).items()},
+        tags={f"{_RESOURCE_TAG}/{name}": str(count) for name, count in resources.items()} if resources else None,
         taints=[{"key": taint.key, "value": taint.value or None, "effect": _EFFECTS[taint.effect.value]} for taint in taints],
         opts=component.child(timeout=_TIMEOUT, ignore_changes=["scalingConfig.desiredSize"]),
     )

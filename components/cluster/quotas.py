@@ -1,5 +1,6 @@
 """EC2's vCPU quotas against what pools need at their largest. Pure; the codes are in quotas.yaml with their source."""
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -72,11 +73,16 @@ def quota(instance_type: str, market: Market) -> Quota:
 
 
 def demands(pools: Iterable[Demand]) -> dict[Quota, list[Demand]]:
-    """By quota the pools it counts. One that may come from two markets is counted in both: either may have to do."""
+    """By quota the pools it counts. One that may come from two markets is counted in both: either may have to do.
+
+    What is of a family or a size that is not known here is left out: it may well be had.
+    """
     found: dict[Quota, list[Demand]] = {}
     for pool in pools:
         for market in pool.markets:
-            found.setdefault(quota(pool.instance_types[0], market), []).append(pool)
+            with contextlib.suppress(ValueError):
+                limit, _ = quota(pool.instance_types[0], market), pool.vcpus
+                found.setdefault(limit, []).append(pool)
     return found
 
 

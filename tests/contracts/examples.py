@@ -9,6 +9,7 @@ import yaml
 
 from components.base import PlatformComponent
 from components.cluster import EksCluster, ExistingCluster, GpuNodeGroup, Karpenter, Network, SystemNodeGroup
+from components.cluster.images import ImageFamily
 from components.cluster.karpenter_pools import CapacityType
 from components.security import EncryptionKey, KeyUse, Namespace, PodIdentity, PodSecurityLevel
 from components.security.policies import allow
@@ -146,7 +147,7 @@ EXAMPLES: dict[type[PlatformComponent], Example] = {
                     "name": "l4",
                     "instance_types": ["g6.xlarge", "g6.2xlarge"],
                     "max_nodes": 4,
-                    "image": {"family": "bottlerocket", "release": "1.66.0"},
+                    "image": {"family": ImageFamily.BOTTLEROCKET, "release": "1.66.0"},
                     "capacity_types": [CapacityType.SPOT, CapacityType.ON_DEMAND],
                 }
             ],

@@ -84,7 +84,10 @@ def network(
         "nat",
         subnet_id=subnet.id,
         allocation_id=address.id,
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[route, association])),
+        # As in AWS, the address is of one gateway at a time.
+        opts=pulumi.ResourceOptions.merge(
+            opts, pulumi.ResourceOptions(depends_on=[route, association], delete_before_replace=True)
+        ),
     )
     aws.ec2.DefaultSecurityGroup("default", vpc_id=vpc.id, opts=opts)
     group = aws.ec2.SecurityGroup("group", vpc_id=vpc.id, description="nodes", opts=opts)
@@ -151,7 +154,7 @@ def one_group(opts: pulumi.ResourceOptions) -> None:
     table = aws.ec2.RouteTable("table", vpc_id=vpc.id, opts=opts)
     gateway = aws.ec2.InternetGateway("gateway", vpc_id=vpc.id, opts=opts)
     aws.ec2.Route("route", route_table_id=table.id, destination_cidr_block="0.0.0.0/0", gateway_id=gateway.id, opts=opts)
-    group = aws.ec2.SecurityGroup("group", vpc_id=vpc.id, name="nodes", description="nodes", opts=opts)
+    group = aws.ec2.SecurityGroup("group", vpc_id=vpc.id, description="nodes", opts=opts)
     aws.vpc.SecurityGroupIngressRule(
         "in", security_group_id=group.id, ip_protocol="tcp", from_port=443, to_port=443, cidr_ipv4="10.0.0.0/8", opts=opts
     )
@@ -246,6 +249,16 @@ def test_a_crash_makes_nothing_twice(place: Place) -> None:
         "security group": 1,
     }
     assert place.changed(place.stack.preview(declared)) == {}
+
+
+def test_a_replacement_on_demand_is_another_one(place: Place) -> None:
+    declared = program(one_group)
+    assert place.stack.up(declared).succeeded
+    first = place.stack.state()["group"]
+    run = place.stack.up(declared, replace=[first["urn"]], target_dependents=True)
+    assert "replace" in place.changed(run)["group"]
+    assert place.id("group") != first["id"]
+    assert place.account.inventory()["security group"] == [place.id("group")]
 
 
 def test_what_is_there_is_imported_and_looked_up(place: Place) -> None:

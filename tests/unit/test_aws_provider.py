@@ -29,10 +29,11 @@ BAGS = st.dictionaries(st.text("abc", min_size=1, max_size=1), JSON, max_size=3)
 
 
 class Sample(Adapter):
-    """A type with one input of every kind; `network` replaces when its `id` is another."""
+    """A type with one input of every kind; `network` replaces when its `id` is another, `range` when it gives way to `peer`."""
 
     token = "aws:sample/sample:Sample"
     replaces = frozenset({"name", "network.id"})
+    alternatives = frozenset({"range", "peer"})
     unordered = frozenset({"groups", "rules.groups"})
     documents = frozenset({"policy"})
 
@@ -107,6 +108,8 @@ def test_every_adapter_is_for_a_type_of_the_sdk() -> None:
         ({}, {"network": {"id": "a"}}, {"network": ADD}, ["network"]),
         ({}, {"network": {"size": 1}}, {"network": ADD}, []),
         ({"network": {"id": "a"}}, {"network": UNKNOWN}, {"network": UPDATE}, ["network"]),
+        ({"range": "a"}, {"range": "b"}, {"range": UPDATE}, []),
+        ({"range": "a"}, {"peer": "b"}, {"peer": ADD, "range": DELETE}, ["peer", "range"]),
         ({"groups": ["a", "b"]}, {"groups": ["b", "a"]}, {}, []),
         ({"groups": ["a", "b"]}, {"groups": ["b", "c"]}, {"groups[0]": UPDATE, "groups[1]": UPDATE}, []),
         ({"groups": ["a"]}, {"groups": ["a", UNKNOWN]}, {"groups": UPDATE}, []),

@@ -3,6 +3,7 @@
 import pytest
 
 from components.cluster.images import (
+    OLDEST_BOTTLEROCKET,
     Image,
     ImageFamily,
     ami_type,
@@ -131,6 +132,7 @@ def test_bottlerocket_is_pinned_by_this_platform_where_no_release_is_named() -> 
     assert Image().pinned == BOTTLEROCKET
     assert Image().args() == {"family": BOTTLEROCKET_FAMILY, "release": BOTTLEROCKET}
     assert Image(release="1.65.0").pinned == "1.65.0"
+    assert Image(release=OLDEST_BOTTLEROCKET).pinned == OLDEST_BOTTLEROCKET
 
 
 @pytest.mark.parametrize(
@@ -142,6 +144,10 @@ def test_bottlerocket_is_pinned_by_this_platform_where_no_release_is_named() -> 
         ),
         ({"release": "latest"}, "'latest' is not a release of Bottlerocket; use e.g. 1.66.0"),
         ({"release": "v1.66.0"}, "'v1.66.0' is not a release of Bottlerocket"),
+        (
+            {"release": "1.9.2"},
+            "1.9.2 is older than 1.53.0, the first whose NVIDIA driver the engine's image runs on; use e.g. 1",
+        ),
         ({"family": "al2023", "release": "1.66.0"}, "'1.66.0' is not a release of the EKS images of AL2023"),
         ({"family": "al2"}, "family: 'al2' is not known; use 'bottlerocket' or 'al2023'"),
     ],

@@ -27,7 +27,13 @@ COMMON: dict[str, Any] = {
 }
 SYSTEM = COMMON | {"instance_types": ["m7g.large", "m6g.large"], "min_nodes": 2, "max_nodes": 4}
 GPU = COMMON | {"name": "l4", "instance_types": ["g6.xlarge", "g6.2xlarge"], "min_nodes": 1, "max_nodes": 4}
-EFA = {"instance_types": ["p5.48xlarge"], "efa": True, "fabric_security_group_id": "sg-fabric"}
+ONE_ZONE = {"us-east-1a": "subnet-a"}
+EFA = {
+    "instance_types": ["p5.48xlarge"],
+    "efa": True,
+    "fabric_security_group_id": "sg-fabric",
+    "subnet_ids": ONE_ZONE,
+}
 AL2023 = {"family": ImageFamily.AL2023, "release": "1.36.1-20260714"}
 RESERVATION = {"kind": CapacityKind.RESERVATION, "reservation_id": "cr-0123456789abcdef0", "zone": "us-east-1b"}
 
@@ -85,11 +91,27 @@ def test_a_gpu_node_group_as_reviewed(snapshot: SnapshotAssertion) -> None:
 @pytest.mark.parametrize("make", [system, gpu])
 def test_every_instance_is_closed_to_its_pods_and_encrypted(make: Any) -> None:
     found = template(make())
-    assert found["metadataOptions"] == {"httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 1}
+    assert found["metadataOptions"] == {
+        "httpEndpoint": "enabled",
+        "httpTokens": "required",
+        "httpPutResponseHopLimit": 1,
+        "instanceMetadataTags": "disabled",
+    }
     assert found["monitoring"] == {"enabled": True}
     disks = [each["ebs"] for each in found["blockDeviceMappings"]]
     assert disks
     assert all((each["encrypted"], each["kmsKeyId"], each["volumeType"]) == ("true", KEY_ARN, "gp3") for each in disks)
+
+
+@pytest.mark.parametrize("make", [system, gpu])
+def test_no_node_has_a_public_address_whatever_its_subnet_gives(make: Any) -> None:
+    found = template(make())
+    (interface,) = found["networkInterfaces"]
+    assert (interface["deviceIndex"], interface["associatePublicIpAddress"]) == (0, "false")
+    assert interface["securityGroups"] == ["sg-nodes"]
+    # EC2 takes the groups in one place only, and EKS no subnet in a template.
+    assert "vpcSecurityGroupIds" not in found
+    assert "subnetId" not in interface
 
 
 @pytest.mark.parametrize("make", [system, gpu])
@@ -173,8 +195,29 @@ def test_a_block_is_of_the_type_in_the_template(warnings: list[str]) -> None:
     assert "instanceTypes" not in group(recording)
     assert template(recording)["instanceType"] == "p5.48xlarge"
     assert template(recording)["instanceMarketOptions"] == {"marketType": "capacity-block"}
-    assert group(recording)["scalingConfig"] == {"minSize": 1, "desiredSize": 1, "maxSize": 4}
+    # No fewest number: it would stand against EKS emptying the group before the block ends.
+    assert group(recording)["scalingConfig"] == {"minSize": 0, "desiredSize": 1, "maxSize": 4}
     assert warnings == []
+
+
+def test_the_day_a_block_begins_asks_for_no_size_that_eks_refuses() -> None:
+    before, after = (group(gpu(capacity=block(starts=day), instance_types=["p5.48xlarge"]))["scalingConfig"] for day in (2, -1))
+    # The desired size is ignored once the group is there: what is sent is the old one with the new limits.
+    assert after["minSize"] <= before["desiredSize"] <= after["maxSize"]
+
+
+@pytest.mark.parametrize(
+    ("capacity", "strategy"),
+    [
+        ({"kind": CapacityKind.ON_DEMAND}, "DEFAULT"),
+        ({"kind": CapacityKind.SPOT}, "DEFAULT"),
+        (RESERVATION, "MINIMAL"),
+        (block(), "MINIMAL"),
+    ],
+)
+def test_an_update_needs_no_instance_beyond_what_is_reserved(capacity: dict[str, Any], strategy: str) -> None:
+    found = group(gpu(capacity=capacity, instance_types=["p5.48xlarge"]))["updateConfig"]
+    assert found == {"maxUnavailable": 1, "updateStrategy": strategy}
 
 
 def test_before_a_block_begins_its_pool_has_no_nodes(warnings: list[str]) -> None:
@@ -194,6 +237,12 @@ def test_the_days_of_a_block(today: str, expected: str | None) -> None:
     assert told is None if expected is None else told is not None and expected in told
 
 
+@pytest.mark.parametrize("written", ["2026-12-01", "2026-12-01 00:00:00 +0000 UTC", datetime.date(2026, 12, 1)])
+def test_days_may_be_written_with_and_without_quotes(written: Any) -> None:
+    # The second is what Pulumi makes of `starts: 2026-12-01` in a stack file.
+    assert Capacity.model_validate(block() | {"starts": written, "ends": "2026-12-14"}).starts == datetime.date(2026, 12, 1)
+
+
 def test_a_block_that_is_over_is_refused() -> None:
     capacity = Capacity.model_validate(block() | {"starts": "2026-12-01", "ends": "2026-12-14"})
     with pytest.raises(ValueError, match="the block ended on 2026-12-14, and with it its instances"):
@@ -203,13 +252,17 @@ def test_a_block_that_is_over_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changed", "fault"),
     [
-        ({"capacity": RESERVATION | {"zone": "us-east-1f"}}, "us-east-1f is not a zone of the pool; it may use us-east-1a, us-"),
+        (
+            {"capacity": RESERVATION | {"zone": "us-east-1f"}, "instance_types": ["g6.xlarge"]},
+            "us-east-1f is not a zone of the pool; it may use us-east-1a, us-east-1b",
+        ),
         ({"capacity": {"kind": "reservation"}}, "reservation needs reservationId and zone"),
         ({"capacity": {"reservation_id": "cr-0123456789abcdef0", "zone": "us-east-1a"}}, "onDemand has no reservation"),
         ({"capacity": RESERVATION | {"reservation_id": "block-1"}}, "'block-1' is not the id of a capacity reservation"),
         ({"capacity": RESERVATION | {"kind": "capacityBlock"}}, "starts and ends belong to kind: capacityBlock"),
         ({"capacity": block(starts=3, ends=2)}, "is not after starts"),
-        ({"capacity": block(), "instance_types": ["g6.xlarge", "g6.2xlarge"]}, "a capacity block is of one type"),
+        ({"capacity": block()}, "instanceTypes: a reservation and a capacity block are of one type; name that one"),
+        ({"capacity": RESERVATION}, "instanceTypes: a reservation and a capacity block are of one type; name that one"),
         ({"capacity": block(starts=-9, ends=-1), "instance_types": ["p5.48xlarge"]}, "capacity.ends: the block ended on "),
         ({"disk": {"size_gib": 20, "iops": 10001, "throughput_mibps": 125}}, "disk: iops: 10001 needs sizeGib: 21 or more"),
         ({"disk": {"iops": 3000, "throughput_mibps": 1000}}, "disk: throughputMibps: 1000 needs iops: 4000 or more"),
@@ -219,7 +272,11 @@ def test_a_block_that_is_over_is_refused() -> None:
         ({"instance_types": ["g6.tiny"]}, "g6.tiny"),
         ({"instance_types": ["inf2.xlarge"]}, "EKS has no bottlerocket image for inf2.xlarge"),
         ({"instance_types": ["g6.xlarge"], "efa": True, "fabric_security_group_id": "sg-0"}, "efa: g6.xlarge has no EFA; use"),
-        ({"instance_types": ["p5.48xlarge"], "efa": True}, "efa needs fabric_security_group_id"),
+        ({"instance_types": ["p5.48xlarge"], "efa": True, "subnet_ids": ONE_ZONE}, "efa needs fabric_security_group_id"),
+        (
+            EFA | {"subnet_ids": COMMON["subnet_ids"]},
+            "zones: nodes with EFA are side by side in one zone; use e.g. zones: [us-east-1a]",
+        ),
     ],
 )
 def test_pools_that_cannot_work_are_refused_in_one_sentence(changed: dict[str, Any], fault: str) -> None:
@@ -242,6 +299,21 @@ def test_system_nodes_that_cannot_work_are_refused(changed: dict[str, Any], faul
     with pytest.raises(InputError) as refused:
         system(**changed)
     assert fault in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "tags"),
+    [
+        ({"instance_types": ["g6.12xlarge"]}, {"k8s.io/cluster-autoscaler/node-template/resources/nvidia.com/gpu": "4"}),
+        (
+            {"instance_types": ["inf2.24xlarge"], "image": AL2023},
+            {"k8s.io/cluster-autoscaler/node-template/resources/aws.amazon.com/neuron": "6"},
+        ),
+    ],
+)
+def test_an_autoscaler_knows_what_a_node_would_have_before_there_is_one(changed: dict[str, Any], tags: dict[str, str]) -> None:
+    assert group(gpu(min_nodes=0, **changed))["tags"] == tags
+    assert not group(system()).get("tags")
 
 
 # --- accelerators -----------------------------------------------------------------------------------------------------
@@ -267,6 +339,23 @@ def test_the_pool_as_workloads_know_it() -> None:
     record(program)
 
 
+@pytest.mark.parametrize(
+    ("changed", "builtin", "path"),
+    [
+        ({}, True, "/mnt/llm-platform/models"),
+        ({"image": AL2023}, False, "/mnt/k8s-disks/0/models"),
+        ({"instance_types": ["g5g.xlarge"]}, True, "/var/lib/llm-platform/models"),
+    ],
+)
+def test_what_workloads_must_know_of_its_nodes(changed: dict[str, Any], builtin: bool, path: str) -> None:
+    def program() -> None:
+        args: Any = GPU | changed
+        made = GpuNodeGroup("gpu", args, pulumi.ResourceOptions(providers=[aws.Provider("aws", region="us-east-1")]))
+        assert (made.device_plugin_builtin, made.cache_path) == (builtin, path)
+
+    record(program)
+
+
 def test_nodes_that_need_a_device_plugin_are_told(warnings: list[str]) -> None:
     gpu(image=AL2023)
     (warning,) = warnings
@@ -279,7 +368,7 @@ def test_efa_joins_all_its_cards_in_one_placement_group() -> None:
     assert "vpcSecurityGroupIds" not in found
     interfaces = found["networkInterfaces"]
     assert {tuple(each["securityGroups"]) for each in interfaces} == {("sg-nodes", "sg-fabric")}
-    assert [each["networkCardIndex"] for each in interfaces] == list(range(32))
+    assert [each["networkCardIndex"] for each in interfaces] == [0, *range(32)]
     assert all(each["associatePublicIpAddress"] == "false" and "subnetId" not in each for each in interfaces)
     placement = recording.one("aws:ec2/placementGroup:PlacementGroup")
     assert placement.inputs["strategy"] == "cluster"
@@ -288,8 +377,15 @@ def test_efa_joins_all_its_cards_in_one_placement_group() -> None:
 
 def test_without_efa_there_is_neither() -> None:
     recording = gpu(instance_types=["p5.48xlarge"], fabric_security_group_id="sg-fabric")
-    assert template(recording)["vpcSecurityGroupIds"] == ["sg-nodes"]
-    assert not {"networkInterfaces", "placement"} & template(recording).keys()
+    (interface,) = template(recording)["networkInterfaces"]
+    assert interface["securityGroups"] == ["sg-nodes"]
+    assert "interfaceType" not in interface
+    assert "placement" not in template(recording)
+
+
+def test_efa_in_the_zone_of_a_reservation_may_be_given_every_subnet() -> None:
+    recording = gpu(**(EFA | {"capacity": RESERVATION, "subnet_ids": COMMON["subnet_ids"]}))
+    assert group(recording)["subnetIds"] == ["subnet-b"]
 
 
 # --- the launch template by itself ------------------------------------------------------------------------------------
@@ -303,19 +399,21 @@ def kinds(*names: str) -> list[tuple[int, int, str]]:
 
 
 def test_only_the_first_interface_has_an_address() -> None:
-    assert kinds("g6.8xlarge") == [(0, 0, "efa")]
-    assert kinds("p4d.24xlarge") == [(0, 0, "efa"), (1, 1, "efa-only"), (2, 1, "efa-only"), (3, 1, "efa-only")]
+    # As AWS lays them out: EC2 user guide, efa-acc-inst-types, and EKS user guide, device-management-efa (p6-b200).
+    assert kinds("g6.8xlarge") == [(0, 0, "interface"), (0, 1, "efa-only")]
+    fabric = [(0, 1, "efa-only"), *((card, 0, "efa-only") for card in range(1, 8))]
+    assert kinds("p6-b200.48xlarge") == [(0, 0, "interface"), *fabric]
 
 
 def test_where_the_first_card_has_no_efa_there_is_one_card_more() -> None:
-    # EC2's DescribeInstanceTypes has 17 network cards and 16 EFA interfaces for it.
+    # 17 network cards and 16 EFA interfaces (aws/aws-parallelcluster#7143).
     first, *others = kinds("p6-b300.48xlarge")
     assert first == (0, 0, "interface")
-    assert others == [(card, 1, "efa-only") for card in range(1, 17)]
+    assert others == [(card, 0, "efa-only") for card in range(1, 17)]
 
 
 def test_types_that_differ_get_what_all_have() -> None:
-    assert len(kinds("p5.48xlarge", "p5en.48xlarge")) == 16
+    assert len(kinds("p5.48xlarge", "p5en.48xlarge")) == 1 + 16
 
 
 def test_every_type_gets_as_many_efa_interfaces_as_it_can_have() -> None:

@@ -87,6 +87,12 @@ def test_a_pool_of_two_markets_is_counted_in_both() -> None:
     assert counted == {G: [both, single], G_SPOT: [both]}
 
 
+@pytest.mark.parametrize("name", ["m7g.metal", "x2gd.large", "hpc7g.4xlarge"])
+def test_instances_of_an_unknown_quota_or_size_may_still_be_used(name: str) -> None:
+    known = demand("system", "m7g.large")
+    assert list(demands([demand("other", name), known]).values()) == [[known]]
+
+
 def test_a_shortage_is_told_with_what_to_ask_for() -> None:
     needed = demands([demand("l4", "g6.12xlarge", nodes=2), demand("a10g", "g5.xlarge")])
     (sentence,) = shortages(needed, {G: 64.0}, "us-east-1")

@@ -34,6 +34,8 @@ class Adapter:
     """Type token, e.g. `aws:ec2/vpc:Vpc`."""
     replaces: ClassVar[frozenset[str]] = frozenset()
     """Inputs (paths with dots, list positions left out: `vpcConfig.subnetIds`) that only another resource can have."""
+    alternatives: ClassVar[frozenset[str]] = frozenset()
+    """Inputs of which one is given; only another resource can have another one instead."""
     unordered: ClassVar[frozenset[str]] = frozenset()
     """Inputs (same paths) whose lists have no order."""
     documents: ClassVar[frozenset[str]] = frozenset()

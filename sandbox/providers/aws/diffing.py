@@ -19,7 +19,7 @@ def diff(adapter: Adapter, old: Values, new: Values) -> Diffed:
     for path, was, now in _changes(adapter, old, new, ()):
         kind = ChangeKind.ADD if was is _MISSING else ChangeKind.DELETE if now is _MISSING else ChangeKind.UPDATE
         changes[render(path)] = kind
-        if _replaces(adapter, path, was, now):
+        if _replaces(adapter, path, was, now) or (kind is not ChangeKind.UPDATE and plain(path) in adapter.alternatives):
             replaces.append(render(path))
     return Diffed(changes, tuple(replaces), delete_before_replace=bool(replaces) and adapter.delete_before_replace)
 

@@ -79,7 +79,9 @@ class DefaultSecurityGroup(Ec2Adapter):
 class _Rule(Ec2Adapter):
     resource_type = "security-group-rule"
     direction: ClassVar[str]
-    replaces = frozenset({"securityGroupId"})
+    # AWS can change the group and the prefix list of a rule, moto cannot.
+    replaces = frozenset({"prefixListId", "referencedSecurityGroupId", "securityGroupId"})
+    alternatives = frozenset({"cidrIpv4", "prefixListId", "referencedSecurityGroupId"})
     refused = frozenset({"cidrIpv6"})
 
     def make(self, op: Operation) -> str:
@@ -96,7 +98,7 @@ class _Rule(Ec2Adapter):
         return {
             "arn": arn(op, f"security-group-rule/{op.id}"),
             "cidrIpv4": live.get("CidrIpv4"),
-            "description": live.get("Description"),
+            "description": live.get("Description") or None,
             "fromPort": None if everything else live.get("FromPort"),
             "ipProtocol": protocol,
             "prefixListId": live.get("PrefixListId"),
@@ -111,15 +113,16 @@ class _Rule(Ec2Adapter):
         change_tags(op)
         names = {
             "cidrIpv4": "CidrIpv4",
-            "description": "Description",
             "fromPort": "FromPort",
             "ipProtocol": "IpProtocol",
             "prefixListId": "PrefixListId",
             "referencedSecurityGroupId": "ReferencedGroupId",
             "toPort": "ToPort",
         }
-        if op.changed(*names):
-            rule = {"SecurityGroupRuleId": op.id, "SecurityGroupRule": taken(op.values, names)}
+        if op.changed("description", *names):
+            every_port = {} if op.values["ipProtocol"] in ("tcp", "udp") else {"FromPort": -1, "ToPort": -1}
+            changed = {**every_port, **taken(op.values, names), "Description": op.values.get("description") or ""}
+            rule = {"SecurityGroupRuleId": op.id, "SecurityGroupRule": changed}
             op.client.modify_security_group_rules(GroupId=op.values["securityGroupId"], SecurityGroupRules=[rule])
 
     def remove(self, op: Operation) -> None:
