@@ -132,7 +132,8 @@ def _sentence(model: type[BaseModel], fault: Any, root: str) -> str:
             # A rule over a whole file names its keys itself.
             return f"{path}: {context['error']}" if path else str(context["error"])
         case "too_short":
-            return f"{path} is empty; add an entry{example}"
+            least = context["min_length"]
+            return f"{path} {'is empty; add an entry' if least == 1 else f'has too few entries; give {least} or more'}{example}"
         case "literal_error" | "enum":
             return f"{path}: {_shown(value)} is not known; use {context['expected']}"
         case "greater_than_equal":

@@ -25,10 +25,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 @app.command()
-def up(stack: StackName) -> None:
+def up(
+    stack: StackName,
+    continue_on_error: Annotated[bool, typer.Option("--continue-on-error", help="Make what a failure does not touch.")] = False,
+) -> None:
     """Bring a stack up, on its own control plane or in its own AWS account."""
     with Engine.open(_stack(stack)) as engine:
-        engine.up(_print)
+        engine.up(_print, continue_on_error=continue_on_error)
         show(summary(stack, engine.export().get("resources") or [], engine.outputs()))
 
 

@@ -66,11 +66,16 @@ class Engine:
             self._automation.preview(diff=True, on_output=output, on_event=listen, color=_color())
         return steps
 
-    def up(self, output: Output) -> None:
-        """Brings the stack up; what an interrupted run left behind is taken over first."""
+    def up(self, output: Output, *, continue_on_error: bool = False) -> None:
+        """Brings the stack up; what an interrupted run left behind is taken over first.
+
+        With `continue_on_error` what does not depend on a failure is made all the same.
+        """
         with sentences() as heard:
             self._recover(output)
-            self._automation.up(on_output=output, on_event=heard, color=_color(), suppress_outputs=True)
+            self._automation.up(
+                on_output=output, on_event=heard, color=_color(), suppress_outputs=True, continue_on_error=continue_on_error
+            )
 
     def refresh(self, output: Output) -> None:
         """Reads what is really there into the state."""

@@ -44,7 +44,7 @@ class Settings(Model):
     aws: AwsSettings | None = Field(None, description="The AWS account and region; for a cluster of kind eks.")
     network: NetworkSettings | None = Field(None, description="The network; for a cluster of kind eks.")
     cluster: Annotated[ExistingClusterSettings | EksClusterSettings, Field(discriminator="kind")] = Field(
-        description="The cluster everything runs on.", examples=["{kind: existing, ...}"]
+        description="The cluster everything runs on."
     )
     storage: StorageSettings | None = Field(None, description="File systems and bucket for models; for a cluster of kind eks.")
     namespaces: NamespaceSettings = Field(default_factory=NamespaceSettings, description="Names of the namespaces.")

@@ -40,6 +40,10 @@ def check_principals(admins: tuple[str, ...], viewers: tuple[str, ...]) -> None:
     for number, arn in enumerate(named):
         if arn in named[:number]:
             raise ValueError(f"viewerPrincipals: {arn} is named twice; a principal has one entry, so name it once")
+        if principal_key(arn) in map(principal_key, named[:number]):
+            raise ValueError(
+                f"viewerPrincipals: {arn} has the name of a principal of another account; give one of the two another name"
+            )
 
 
 def check_public_access(cidrs: tuple[str, ...]) -> None:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from components.base import PlatformComponent
 from components.cloud import cloud
+from components.cluster.addressing import SERVICE_CIDR
 from components.cluster.eks_access import (
     ADMIN,
     VIEWER,
@@ -144,15 +145,15 @@ class EksCluster(PlatformComponent):
         self._cloud = cloud(self)
         self._arn = self._cloud.arn("eks", f"cluster/{config.cluster_name}")
         groups = self._security_groups()
-        cluster = self._control_plane(groups[CONTROL_PLANE].id)
+        cluster = self._control_plane(groups[CONTROL_PLANE])
         access = self._access(cluster)
         wanted = addons(config.file_systems)
         joinable = [self._addon(cluster, addon, [cluster, *access]) for addon in wanted if not addon.needs_nodes]
         role, policies = self._node_role()
         self.cluster_name = known_after(cluster.name, *(addon.addon_name for addon in joinable))
         self.node_role_arn = known_after(role.arn, *(policy.role for policy in policies))
-        self.node_security_group_id = groups[NODES].id
-        self.fabric_security_group_id = groups[FABRIC].id
+        self.node_security_group_id = groups[NODES]
+        self.fabric_security_group_id = groups[FABRIC]
         pool = config.system_pool
         system = SystemNodeGroup(
             self.child_name("system"),
@@ -212,6 +213,7 @@ class EksCluster(PlatformComponent):
             deletion_protection=config.protect,
             enabled_cluster_log_types=_LOG_TYPES,
             encryption_config={"provider": {"key_arn": config.kms_key_arn}, "resources": ["secrets"]},
+            kubernetes_network_config={"service_ipv4_cidr": SERVICE_CIDR},
             upgrade_policy={"support_type": "STANDARD"},
             vpc_config={
                 "subnet_ids": [subnet for _, subnet in sorted(config.control_plane_subnet_ids.items())],
@@ -292,7 +294,8 @@ class EksCluster(PlatformComponent):
         ]
         return role, policies
 
-    def _security_groups(self) -> dict[str, aws.ec2.SecurityGroup]:
+    def _security_groups(self) -> dict[str, pulumi.Output[str]]:
+        """Ids of the groups, known once their rules are there: nodes keep their connections until they are gone."""
         config = self._config
         about = {
             CONTROL_PLANE: f"Control plane of the EKS cluster {config.cluster_name}",
@@ -312,6 +315,7 @@ class EksCluster(PlatformComponent):
             for key, description in about.items()
         }
         networks = {INTERNET: "0.0.0.0/0", VPC: config.vpc_cidr}
+        opened: list[pulumi.Output[str]] = []
         for rule in rules():
             make = aws.vpc.SecurityGroupIngressRule if rule.direction == "ingress" else aws.vpc.SecurityGroupEgressRule
             peer = (
@@ -320,7 +324,7 @@ class EksCluster(PlatformComponent):
                 else {"referenced_security_group_id": groups[rule.peer].id}
             )
             ports = {"from_port": rule.from_port, "to_port": rule.to_port} if rule.protocol != EVERYTHING else {}
-            make(
+            made = make(
                 self.child_name(rule.key),
                 security_group_id=groups[rule.group].id,
                 ip_protocol=rule.protocol,
@@ -329,4 +333,5 @@ class EksCluster(PlatformComponent):
                 **peer,
                 **ports,
             )
-        return groups
+            opened.append(made.security_group_id)
+        return {key: known_after(group.id, *opened) for key, group in groups.items()}

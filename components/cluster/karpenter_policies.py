@@ -211,7 +211,7 @@ def _resource_discovery(scope: Scope) -> list[Statement]:
             sid="AllowSSMReadActions",
         ),
         allow(["pricing:GetProducts"], "*", sid="AllowPricingReadActions"),
-        allow(["iam:ListInstanceProfiles"], "*", sid="AllowUnscopedInstanceProfileListAction"),
+        allow(["iam:ListInstanceProfiles"], scope.profiles, sid="AllowInstanceProfileListAction"),
         allow(["iam:GetInstanceProfile"], scope.profiles, sid="AllowInstanceProfileReadActions"),
     ]
 

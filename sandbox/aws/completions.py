@@ -136,6 +136,15 @@ def _delete_tags(aws: Backends, given: Parameters) -> dict[str, Any] | None:
     return {}
 
 
+def _modify_endpoint(aws: Backends, given: Parameters) -> None:
+    """The routes of a gateway endpoint: moto notes the tables it is asked to add or remove, and routes nothing."""
+    endpoint = aws.ec2.vpc_end_points[given["VpcEndpointId"]]
+    for table in given.get("AddRouteTableIds", []):
+        aws.ec2.create_route(table, None, destination_prefix_list_id=endpoint.destination_prefix_list_id, gateway_id=endpoint.id)
+    for table in given.get("RemoveRouteTableIds", []):
+        aws.ec2.delete_route(table, endpoint.destination_prefix_list_id)
+
+
 def _placement_groups(aws: Backends) -> dict[str, dict[str, Any]]:
     """Kept with moto's backend, which has no place of its own for them."""
     kept: dict[str, dict[str, Any]] = vars(aws.ec2).setdefault("placement_groups", {})
@@ -155,6 +164,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("ec2", "CreateTags"): _create_tags,
     ("ec2", "DeleteTags"): _delete_tags,
     ("ec2", "DeletePlacementGroup"): _delete_placement_group,
+    ("ec2", "ModifyVpcEndpoint"): _modify_endpoint,
     ("ec2", "DescribePlacementGroups"): _describe_placement_groups,
     ("efs", "DeleteFileSystemPolicy"): _delete_efs_policy,
     ("efs", "DescribeBackupPolicy"): _backup_policy,

@@ -67,6 +67,9 @@ class Provider(SdkProvider):
     async def delete_resource(self, request: Request) -> None:
         raise NotImplementedError
 
+    def dismissed(self) -> None:
+        """The engine needs the provider no more, and has written down what it was told; there are about 5 seconds left."""
+
     async def call_function(self, token: str, _args: Properties) -> Properties:
         raise ProviderError(f"the function {token} is not part of the emulated {self.name} provider")
 
@@ -281,18 +284,24 @@ def serve(make: Callable[[Engine], Provider]) -> None:
     address = arguments.parse_known_args()[0].engine
     try:
         asyncio.run(_serve(make, address))
-    except KeyboardInterrupt:  # Ctrl-C reaches the whole process group; the engine has called Cancel
+    except KeyboardInterrupt:  # from the engine at its end, or by Ctrl-C, which reaches the whole group after a Cancel
         return
 
 
 async def _serve(make: Callable[[Engine], Provider], address: str) -> None:
     server = grpc.aio.server(options=_GRPC_CHANNEL_OPTIONS)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Host(make(Engine(address)), address), server)
+    provider = make(Engine(address))
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Host(provider, address), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     parent = os.getppid()
-    while os.getppid() == parent:  # noqa: ASYNC110  a killed engine says nothing: its children are handed to another parent
-        await asyncio.sleep(_PARENT_POLL_S)
+    try:
+        # A killed engine says nothing: its children are handed to another parent.
+        while os.getppid() == parent:  # noqa: ASYNC110
+            await asyncio.sleep(_PARENT_POLL_S)
+    except asyncio.CancelledError:
+        provider.dismissed()
+        raise
     await server.stop(grace=None)

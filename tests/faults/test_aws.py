@@ -33,7 +33,7 @@ def bring_up(project: RehearsedProject, fault: Fault) -> int:
     account = project.account()
     account.break_down(fault)
     for run in range(1, MOST_RUNS + 1):
-        code, _ = project.run("up")
+        code, _ = project.run("up", "--continue-on-error")
         if code == 0:
             account.break_down(None)
             return run

@@ -261,7 +261,6 @@ def test_karpenter_finds_one_group() -> None:
     assert groups["c-nodes"]["karpenter.sh/discovery"] == "llm"
 
 
-@pytest.mark.xfail(strict=True, reason="nothing waits for the rules of the security groups")
 def test_nodes_keep_their_connections_until_they_are_gone() -> None:
     # Rules that nothing waits for are the first to be deleted, and nodes without them neither drain nor give volumes back.
     recording = cluster()

@@ -58,9 +58,7 @@ def test_every_policy_fits_into_iam_with_the_longest_name_of_a_cluster(key: str)
 
 @pytest.mark.parametrize("key", POLICIES)
 def test_every_statement_is_scoped(key: str) -> None:
-    # IAM's list of instance profiles is one for the whole account: Karpenter's own policy has it unscoped too.
-    statements = [one for one in POLICIES[key](scope()) if one["Action"] != ["iam:ListInstanceProfiles"]]
-    check_scoped(encoded(statements))
+    check_scoped(encoded(POLICIES[key](scope())))
 
 
 def test_one_policy_alone_would_be_too_long() -> None:
@@ -78,7 +76,7 @@ def test_nothing_is_changed_that_is_not_tagged_as_this_cluster_s() -> None:
 
 def test_what_is_on_every_resource_is_for_reading_only() -> None:
     everywhere = [one for of in POLICIES.values() for one in of(scope()) if one["Resource"] == "*" and "Condition" not in one]
-    assert {action for one in everywhere for action in one["Action"]} <= UNSCOPABLE | {"iam:ListInstanceProfiles"}
+    assert {action for one in everywhere for action in one["Action"]} <= UNSCOPABLE
 
 
 def test_only_its_own_rules_write_to_the_queue_and_only_with_tls() -> None:

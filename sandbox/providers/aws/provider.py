@@ -48,6 +48,7 @@ class AwsProvider(Provider):
         self._settings = Settings()
         self._account_id = ""
         self._acknowledged: set[tuple[str, str]] = set()
+        self._made: list[tuple[str, str]] = []
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def check_settings(self, request: Request) -> Checked:
@@ -90,7 +91,9 @@ class AwsProvider(Provider):
         account = self._account(request)
         made = await self._call(lambda: adapter.create(account, inputs), Creation(request.urn))
         await asyncio.to_thread(note, "made", request.urn, made)
-        return Live(made, await self._settled(adapter, request, made, inputs))
+        state = await self._settled(adapter, request, made, inputs)
+        self._made.append((request.urn, made))
+        return Live(made, state)
 
     async def read_resource(self, request: Request) -> Live:
         adapter = _adapter(request.type)
@@ -132,6 +135,11 @@ class AwsProvider(Provider):
         deadline = self._deadline(request)
         while waiting := adapter.pending(await self._read(adapter, request, request.id, request.state.values)):
             await self._pause(deadline, f"{request.name} is not gone yet: {waiting}")
+
+    def dismissed(self) -> None:
+        """What was made is in the state: asked for once more (`pulumi up --replace` tells no id), it is another one."""
+        for urn, made in self._made:
+            note("acknowledge", urn, made)
 
     async def call_function(self, token: str, args: Properties) -> Properties:
         account = self._account(Request(""))

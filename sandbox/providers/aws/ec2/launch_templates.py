@@ -35,7 +35,14 @@ _DATA: Final = (
 )
 """What is part of a version of a template."""
 
-_NAMES: Final = {"vpcSecurityGroupIds": "SecurityGroupIds", "securityGroups": "Groups", "httpProtocolIpv6": "HttpProtocolIpv6"}
+_NAMES: Final = {
+    "enableResourceNameDnsAaaaRecord": "EnableResourceNameDnsAAAARecord",
+    "ipv4AddressCount": "SecondaryPrivateIpAddressCount",
+    "securityGroups": "Groups",
+    "vpcSecurityGroupIds": "SecurityGroupIds",
+}
+_WRAPPED: Final = {"ipv4Prefixes": "ipv4Prefix", "ipv6Addresses": "ipv6Address", "ipv6Prefixes": "ipv6Prefix"}
+"""Lists of text, which the API has as lists of groups with one text in them."""
 
 _TEXT: Final = frozenset(
     {"associatePublicIpAddress", "associateCarrierIpAddress", "deleteOnTermination", "ebsOptimized", "encrypted", "primaryIpv6"}
@@ -55,6 +62,7 @@ class LaunchTemplate(Ec2Adapter):
             "kernelId",
             "licenseSpecifications",
             "namePrefix",
+            "networkInterfaces.ipv4Addresses",
             "networkPerformanceOptions",
             "ramDiskId",
             "secondaryInterfaces",
@@ -139,7 +147,8 @@ class PlacementGroup(Ec2Adapter):
 
 def to_api(values: Mapping[str, Any]) -> dict[str, Any]:
     """The data of a version as EC2 takes it."""
-    data: dict[str, Any] = pascal(_booleans({name: values[name] for name in _DATA if values.get(name) is not None}), _NAMES)
+    given = {name: values[name] for name in _DATA if values.get(name) is not None}
+    data: dict[str, Any] = pascal(_as_api(given), _NAMES)
     for specification in data.get("TagSpecifications", []):
         specification["Tags"] = tag_list(_tags_as_given(values, specification["ResourceType"]))
     return data
@@ -152,7 +161,7 @@ def from_api(data: Mapping[str, Any]) -> Values:
         for one in data.get("TagSpecifications") or []
         if one["ResourceType"] != "launch-template"  # moto tells the template's own tags here too
     ]
-    found: Values = _texts(camel({name: value for name, value in data.items() if name != "TagSpecifications"}, _NAMES))
+    found: Values = _as_pulumi(camel({name: value for name, value in data.items() if name != "TagSpecifications"}, _NAMES))
     return {**found, **({"tagSpecifications": specifications} if specifications else {})}
 
 
@@ -161,13 +170,27 @@ def _tags_as_given(values: Mapping[str, Any], resource_type: str) -> dict[str, s
     return next((one.get("tags") or {} for one in values["tagSpecifications"] if one["resourceType"] == resource_type), {})
 
 
-def _booleans(value: Any) -> Any:
+def _as_api(value: Any) -> Any:
+    """Values in the forms of the API, still under Pulumi's names."""
     if isinstance(value, Mapping):
-        return {key: item == "true" if key in _TEXT else _booleans(item) for key, item in value.items()}
-    return [_booleans(item) for item in value] if isinstance(value, list) else value
+        return {key: _item_as_api(key, item) for key, item in value.items()}
+    return [_as_api(item) for item in value] if isinstance(value, list) else value
 
 
-def _texts(value: Any) -> Any:
+def _item_as_api(key: str, item: Any) -> Any:
+    if key in _WRAPPED:
+        return [{_WRAPPED[key]: text} for text in item]
+    return item == "true" if key in _TEXT else _as_api(item)
+
+
+def _as_pulumi(value: Any) -> Any:
+    """The opposite of `_as_api`."""
     if isinstance(value, Mapping):
-        return {key: str(item).lower() if key in _TEXT else _texts(item) for key, item in value.items()}
-    return [_texts(item) for item in value] if isinstance(value, list) else value
+        return {key: _item_as_pulumi(key, item) for key, item in value.items()}
+    return [_as_pulumi(item) for item in value] if isinstance(value, list) else value
+
+
+def _item_as_pulumi(key: str, item: Any) -> Any:
+    if key in _WRAPPED:
+        return [one[_WRAPPED[key]] for one in item]
+    return str(item).lower() if key in _TEXT else _as_pulumi(item)

@@ -79,7 +79,7 @@ class LustreFileSystem(ServiceAdapter):
         return str(
             op.client.create_file_system(
                 FileSystemType="LUSTRE",
-                **taken(op.values, self._names),
+                **{**taken(op.values, self._names), "SubnetIds": [op.values["subnetIds"]]},
                 LustreConfiguration=pascal(lustre, self._spelled),
                 Tags=tag_list(op.tags),
             )["FileSystem"]["FileSystemId"]
@@ -93,6 +93,7 @@ class LustreFileSystem(ServiceAdapter):
         lustre = camel(system.get("LustreConfiguration") or {}, {"size": "SizeGiB"})
         return {
             **given(system, {**self._names, **self._found}),
+            "subnetIds": system["SubnetIds"][0],
             **{name: lustre.get(name) for name in (*self._lustre, "mountName")},
             ISSUES: system.get("FailureDetails", {}).get("Message"),
             **tag_values(op, tag_map(system.get("Tags"))),
