@@ -293,3 +293,16 @@ def test_clusters_that_cannot_work_are_refused_in_one_sentence(changed: dict[str
     assert str(refused.value).startswith("EksCluster c: ")
     assert fault in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_two_clusters_of_one_stack_share_no_name() -> None:
+    def program() -> None:
+        options = pulumi.ResourceOptions(providers=[aws.Provider("aws", region="us-east-1")])
+        for number in ("one", "two"):
+            EksCluster(number, {**ARGS, "cluster_name": f"llm-{number}"}, options)  # type: ignore[typeddict-item]
+
+    made = [each for each in record(program).resources if each.type.startswith("aws:")]
+    assert len({each.urn for each in made}) == len(made)
+    # Names that are contracts, not given by the provider: the cluster's and its log group's.
+    named = [(each.type, each.inputs["name"]) for each in made if "name" in each.inputs]
+    assert len(set(named)) == len(named) == 4

@@ -9,12 +9,26 @@ from sandbox.providers.aws.services.shapes import Operation, taken
 from sandbox.providers.contract import ProviderError
 
 
-class SecurityGroup(Ec2Adapter):
+class _Group(Ec2Adapter):
+    write_only = frozenset({"revokeRulesOnDelete"})
+
+    def look(self, op: Operation) -> Values | None:
+        live = only(op.client.describe_security_groups(GroupIds=[op.id]), "SecurityGroups")
+        return live and {
+            "arn": arn(op, f"security-group/{op.id}"),
+            "description": live["Description"],
+            "name": live["GroupName"],
+            "ownerId": live.get("OwnerId"),
+            "vpcId": live.get("VpcId"),
+            **tags_of(op, live),
+        }
+
+
+class SecurityGroup(_Group):
     token = "aws:ec2/securityGroup:SecurityGroup"
     resource_type = "security-group"
     replaces = frozenset({"description", "name", "namePrefix", "vpcId"})
     refused = frozenset({"egress", "ingress", "namePrefix"})
-    write_only = frozenset({"revokeRulesOnDelete"})
     autoname = ("name", 255)
 
     def make(self, op: Operation) -> str:
@@ -26,30 +40,18 @@ class SecurityGroup(Ec2Adapter):
         _empty(op, identity)
         return identity
 
-    def look(self, op: Operation) -> Values | None:
-        live = only(op.client.describe_security_groups(GroupIds=[op.id]), "SecurityGroups")
-        return live and {
-            "arn": arn(op, f"security-group/{op.id}"),
-            "description": live["Description"],
-            "name": live["GroupName"],
-            "ownerId": live.get("OwnerId"),
-            "vpcId": live.get("VpcId"),
-            **tags_of(op, live),
-        }
-
     def remove(self, op: Operation) -> None:
         if op.values.get("revokeRulesOnDelete"):
             _empty(op, op.id)
         op.client.delete_security_group(GroupId=op.id)
 
 
-class DefaultSecurityGroup(Ec2Adapter):
+class DefaultSecurityGroup(_Group):
     """Every VPC has one that cannot be deleted: it is taken over and emptied, and in the end only forgotten."""
 
     token = "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"
     replaces = frozenset({"vpcId"})
     refused = frozenset({"egress", "ingress"})
-    write_only = frozenset({"revokeRulesOnDelete"})
 
     def make(self, op: Operation) -> str:
         named = [{"Name": "vpc-id", "Values": [op.values["vpcId"]]}, {"Name": "group-name", "Values": ["default"]}]
@@ -60,17 +62,6 @@ class DefaultSecurityGroup(Ec2Adapter):
         _empty(op, identity)
         change_tags(op, identity)
         return identity
-
-    def look(self, op: Operation) -> Values | None:
-        live = only(op.client.describe_security_groups(GroupIds=[op.id]), "SecurityGroups")
-        return live and {
-            "arn": arn(op, f"security-group/{op.id}"),
-            "description": live["Description"],
-            "name": live["GroupName"],
-            "ownerId": live.get("OwnerId"),
-            "vpcId": live.get("VpcId"),
-            **tags_of(op, live),
-        }
 
     def remove(self, op: Operation) -> None:
         """AWS keeps it."""
