@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from sandbox.aws.account import Account
-from sandbox.aws.eks import clusters
+from sandbox.aws.clusters import clusters
 from sandbox.control_plane import ControlPlane
 from sandbox.control_plane.processes import tail
 from sandbox.errors import SandboxError

@@ -182,7 +182,7 @@ class EksCluster(PlatformComponent):
         self.identifier = pulumi.Output.concat(cluster.arn, "@", cluster.created_at)
         self.finish()
 
-    def _control_plane(self, group: pulumi.Input[str]) -> aws.eks.Cluster:
+    def _control_plane(self, group: pulumi.Input[str]) -> "aws.eks.Cluster":
         config = self._config
         logs = aws.cloudwatch.LogGroup(
             self.child_name("logs"),
@@ -235,7 +235,7 @@ class EksCluster(PlatformComponent):
             ),
         )
 
-    def _access(self, cluster: aws.eks.Cluster) -> list[aws.eks.AccessPolicyAssociation]:
+    def _access(self, cluster: "aws.eks.Cluster") -> list["aws.eks.AccessPolicyAssociation"]:
         made: list[aws.eks.AccessPolicyAssociation] = []
         for policy, principals in ((ADMIN, self._config.admin_principals), (VIEWER, self._config.viewer_principals)):
             for arn in principals:
@@ -258,7 +258,7 @@ class EksCluster(PlatformComponent):
                 made.append(association)
         return made
 
-    def _addon(self, cluster: aws.eks.Cluster, addon: Addon, after: list[pulumi.Resource]) -> aws.eks.Addon:
+    def _addon(self, cluster: "aws.eks.Cluster", addon: Addon, after: list[pulumi.Resource]) -> "aws.eks.Addon":
         associations = []
         if addon.identity:
             identity = PodIdentity(
@@ -279,7 +279,7 @@ class EksCluster(PlatformComponent):
             opts=self.child(depends_on=after, timeout=_LONG),
         )
 
-    def _node_role(self) -> tuple[aws.iam.Role, list[aws.iam.RolePolicyAttachment]]:
+    def _node_role(self) -> tuple["aws.iam.Role", list["aws.iam.RolePolicyAttachment"]]:
         role = aws.iam.Role(
             self.child_name("node"),
             description=f"Managed nodes of the EKS cluster {self._config.cluster_name}",

@@ -114,7 +114,7 @@ class Karpenter(PlatformComponent):
         """The pools as the cluster contract has them."""
         return tuple(pool.contract() for pool in self._config.pools)
 
-    def _nodes(self, here: Cloud) -> tuple[aws.iam.Role, list[pulumi.Resource]]:
+    def _nodes(self, here: Cloud) -> tuple["aws.iam.Role", list[pulumi.Resource]]:
         """The role of nodes, and what lets them into the cluster. Addresses of pods are the CNI's business, by Pod Identity."""
         role = aws.iam.Role(
             self.child_name("node"),
@@ -140,7 +140,7 @@ class Karpenter(PlatformComponent):
         )
         return role, [*access, entry]
 
-    def _queue(self) -> tuple[aws.sqs.Queue, list[pulumi.Resource]]:
+    def _queue(self) -> tuple["aws.sqs.Queue", list[pulumi.Resource]]:
         queue = aws.sqs.Queue(
             self.child_name("interruptions"),
             message_retention_seconds=_QUEUE_RETENTION,
@@ -174,7 +174,7 @@ class Karpenter(PlatformComponent):
         ]
         return queue, [policy, *targets]
 
-    def _controller_role(self, here: Cloud, queue: aws.sqs.Queue) -> list[pulumi.Resource]:
+    def _controller_role(self, here: Cloud, queue: "aws.sqs.Queue") -> list[pulumi.Resource]:
         """The role of the controller, given to it by Pod Identity."""
         cluster = self._config.cluster_name
         role = aws.iam.Role(
@@ -214,7 +214,7 @@ class Karpenter(PlatformComponent):
         )
         return [association]
 
-    def _install(self, queue: aws.sqs.Queue, before: list[pulumi.Resource]) -> kubernetes.helm.v3.Release:
+    def _install(self, queue: "aws.sqs.Queue", before: list[pulumi.Resource]) -> kubernetes.helm.v3.Release:
         definitions = kubernetes.helm.v3.Release(
             self.child_name("definitions"),
             name="karpenter-crd",

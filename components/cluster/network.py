@@ -157,7 +157,7 @@ class Network(PlatformComponent):
     def _named(self, role: str, zone: str = "") -> dict[str, str]:
         return {"Name": self.child_name(role, zone)}
 
-    def _subnet(self, zone: str, role: str, cidr: str) -> aws.ec2.Subnet:
+    def _subnet(self, zone: str, role: str, cidr: str) -> "aws.ec2.Subnet":
         return aws.ec2.Subnet(
             self.child_name(role, zone),
             vpc_id=self._vpc.id,
@@ -168,7 +168,7 @@ class Network(PlatformComponent):
             opts=self.child(),
         )
 
-    def _route_table(self, role: str, zone: str = "") -> aws.ec2.RouteTable:
+    def _route_table(self, role: str, zone: str = "") -> "aws.ec2.RouteTable":
         return aws.ec2.RouteTable(
             self.child_name(f"{role}-routes", zone),
             vpc_id=self._vpc.id,
@@ -180,8 +180,8 @@ class Network(PlatformComponent):
         self,
         role: str,
         zone: str,
-        subnet: aws.ec2.Subnet,
-        table: aws.ec2.RouteTable,
+        subnet: "aws.ec2.Subnet",
+        table: "aws.ec2.RouteTable",
         depends_on: list[pulumi.Resource],
     ) -> pulumi.Output[str]:
         """The id of the subnet once it has its routes. What is put into it then waits for them, and is deleted before them."""
@@ -236,7 +236,9 @@ class Network(PlatformComponent):
         gateway_id: pulumi.Output[str] = gateway.id
         return gateway_id
 
-    def _way_out(self, zone: str, table: aws.ec2.RouteTable, gateways: Mapping[str, pulumi.Output[str]]) -> list[pulumi.Resource]:
+    def _way_out(
+        self, zone: str, table: "aws.ec2.RouteTable", gateways: Mapping[str, pulumi.Output[str]]
+    ) -> list[pulumi.Resource]:
         if zone not in gateways:
             return []
         return [
@@ -249,7 +251,7 @@ class Network(PlatformComponent):
             )
         ]
 
-    def _s3_endpoint(self, here: Cloud, tables: Mapping[str, aws.ec2.RouteTable]) -> aws.ec2.VpcEndpoint:
+    def _s3_endpoint(self, here: Cloud, tables: Mapping[str, "aws.ec2.RouteTable"]) -> "aws.ec2.VpcEndpoint":
         return aws.ec2.VpcEndpoint(
             self.child_name("endpoint", "s3"),
             vpc_id=self._vpc.id,
@@ -261,7 +263,7 @@ class Network(PlatformComponent):
             opts=self.child(),
         )
 
-    def _interface_endpoints(self, placed: Mapping[str, aws.ec2.Subnet]) -> list[pulumi.Resource]:
+    def _interface_endpoints(self, placed: Mapping[str, "aws.ec2.Subnet"]) -> list[pulumi.Resource]:
         if not self._config.interface_endpoints:
             return []
         group = aws.ec2.SecurityGroup(

@@ -49,7 +49,7 @@ def make_node_group(
     spare: bool = True,
     resources: Mapping[str, int] | None = None,
     type_in_template: bool = False,
-) -> aws.eks.NodeGroup:
+) -> "aws.eks.NodeGroup":
     """A launch template and a node group. `sizes` are the fewest, the first and the most nodes.
 
     Without `spare` instances an update ends a node before it starts the one in its place. `resources` of a node beside CPU and

@@ -74,7 +74,7 @@ class ModelBucket(PlatformComponent):
         self.bucket_arn = known_after(bucket.arn, *settled)
         self.finish()
 
-    def _bucket(self, role: str) -> aws.s3.Bucket:
+    def _bucket(self, role: str) -> "aws.s3.Bucket":
         protect = self._config.protect
         return aws.s3.Bucket(
             self.child_name(role),
@@ -85,7 +85,7 @@ class ModelBucket(PlatformComponent):
 
     def _encrypted(
         self, role: str, bucket: aws.s3.Bucket, default: dict[str, Any]
-    ) -> aws.s3.BucketServerSideEncryptionConfiguration:
+    ) -> "aws.s3.BucketServerSideEncryptionConfiguration":
         return aws.s3.BucketServerSideEncryptionConfiguration(
             self.child_name(f"{role}-encryption"),
             bucket=bucket.bucket,
@@ -101,7 +101,7 @@ class ModelBucket(PlatformComponent):
 
     def _lifecycle(
         self, role: str, bucket: aws.s3.Bucket, expire_after_days: int | None = None
-    ) -> aws.s3.BucketLifecycleConfiguration:
+    ) -> "aws.s3.BucketLifecycleConfiguration":
         versioning = aws.s3.BucketVersioning(
             self.child_name(f"{role}-versioning"),
             bucket=bucket.bucket,
@@ -133,7 +133,7 @@ class ModelBucket(PlatformComponent):
             opts=self.child(),
         )
 
-    def _private(self, role: str, bucket: aws.s3.Bucket, statements: list[Statement]) -> aws.s3.BucketPolicy:
+    def _private(self, role: str, bucket: "aws.s3.Bucket", statements: list[Statement]) -> "aws.s3.BucketPolicy":
         """Close the bucket. One call after the other: S3 refuses some of them at the same time (OperationAborted)."""
         block = aws.s3.BucketPublicAccessBlock(
             self.child_name(f"{role}-public-access"),

@@ -2,14 +2,20 @@
 
 import base64
 import json
-from collections.abc import Iterator
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
+from botocore.validate import validate_parameters
+from pulumi import _types as sdk_types
 
 from sandbox.providers.aws.adapter import Account
 from sandbox.providers.aws.ec2 import endpoints, launch_templates, network, security_groups
+from sandbox.providers.aws.schema import plain, schema
 from sandbox.providers.aws.services import cloudwatch, iam, s3
 from sandbox.providers.aws.services.shapes import ServiceAdapter
+from sandbox.providers.contract import ProviderError
 from tests.aws_adapters import (
     ACCOUNT_ID,
     REGION,
@@ -361,16 +367,16 @@ def test_an_interface_endpoint_follows_its_subnets_and_groups(account: Rehearsed
         "subnetIds": subnets[:1],
         "securityGroupIds": groups[:1],
         "privateDnsEnabled": True,
-        "ipAddressType": "ipv4",
     }
-    changed = {**inputs, "subnetIds": subnets, "securityGroupIds": groups[1:], "privateDnsEnabled": False}
+    changed = {**inputs, "subnetIds": subnets, "securityGroupIds": groups[1:]}
     identity = endpoint.create(account, inputs)
     found = check_read(endpoint, inputs, settled(endpoint, account, identity, inputs))
     assert len(found["networkInterfaceIds"]) == 1
     assert found["dnsEntries"]
     endpoint.update(account, identity, inputs, changed)
     found = check_read(endpoint, changed, settled(endpoint, account, identity, inputs))
-    assert len(found["networkInterfaceIds"]) == 2
+    with pytest.raises(ProviderError, match="does not change `privateDnsEnabled`"):
+        endpoint.update(account, identity, changed, {**changed, "privateDnsEnabled": False})
     endpoint.delete(account, identity, found)
     assert settled(endpoint, account, identity, found) is None
 
@@ -387,6 +393,40 @@ def test_a_gateway_endpoint_follows_its_route_tables(account: Rehearsed) -> None
     assert found["prefixListId"].startswith("pl-")
     endpoint.delete(account, identity, found)
     assert settled(endpoint, account, identity, found) is None
+
+
+def filled_in(kind: Any, path: str = "") -> Any:
+    """Some value of a type of the SDK, with everything in it that is not refused."""
+    kind = plain(kind)
+    arguments = typing.get_args(kind)
+    if isinstance(kind, type) and sdk_types.is_input_type(kind):
+        members = {name: (item, f"{path}.{name}") for name, item in sdk_types.input_type_types(kind).items()}
+        return {name: filled_in(*member) for name, member in members.items() if member[1] not in REFUSED}
+    if arguments:
+        return {"own-name": "a"} if issubclass(typing.get_origin(kind), Mapping) else [filled_in(arguments[0], path)]
+    return {bool: True, int: 1}.get(kind, "true" if path.rpartition(".")[2] in YES_OR_NO else "2030-01-01T00:00:00Z")
+
+
+REFUSED = launch_templates.LaunchTemplate.refused
+YES_OR_NO = {
+    "associateCarrierIpAddress",
+    "associatePublicIpAddress",
+    "deleteOnTermination",
+    "ebsOptimized",
+    "encrypted",
+    "primaryIpv6",
+}
+"""What pulumi-aws has as text and EC2 as a boolean."""
+
+
+def test_a_template_is_valid_for_the_api_and_comes_back_as_it_was(account: Rehearsed) -> None:
+    known = schema(launch_templates.LaunchTemplate.token).inputs
+    outside = {"defaultVersion", "description", "name", "region", "tags", "updateDefaultVersion"}
+    inputs = {name: filled_in(kind, name) for name, kind in known.items() if name not in outside | REFUSED}
+    model = account.client("ec2").meta.service_model.operation_model("CreateLaunchTemplate")
+    data = launch_templates.to_api(inputs)
+    validate_parameters(data, model.input_shape.members["LaunchTemplateData"])
+    assert launch_templates.from_api(data) == inputs
 
 
 def test_a_new_version_of_a_template_becomes_the_default(account: Rehearsed) -> None:
@@ -412,6 +452,4 @@ def test_every_input_of_pulumi_aws_is_kept_or_refused(adapter: type[ServiceAdapt
     assert not used & refused
 
 
-IN_OTHER_TESTS = {
-    endpoints.VpcEndpoint.token: {"ipAddressType", "privateDnsEnabled", "routeTableIds", "securityGroupIds", "subnetIds"}
-}
+IN_OTHER_TESTS = {endpoints.VpcEndpoint.token: {"privateDnsEnabled", "routeTableIds", "securityGroupIds", "subnetIds"}}

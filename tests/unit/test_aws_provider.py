@@ -171,6 +171,7 @@ def request(**values: Any) -> Request:
 def test_an_unknown_setting_is_refused() -> None:
     assert settings.check(request(region="eu-west-1", defaultTags="{}", version="7")).failures == ()
     assert settings.check(request(regoin="eu-west-1")).failures == (("regoin", "is not a setting of the aws provider"),)
+    assert settings.check(request(ignoreTags="{}")).failures == (("ignoreTags", "is not emulated: leave it out"),)
 
 
 @pytest.mark.parametrize(

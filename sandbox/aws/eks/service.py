@@ -1,6 +1,5 @@
 """The one EKS of this process: put together, asked about, and ended."""
 
-import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -66,12 +65,6 @@ def users_of(identifier: str) -> list[str]:
 def leaks() -> list[str]:
     """What was left in clusters when they were deleted, in words."""
     return [leak for store in _stores for leak in store.leaks]
-
-
-def clusters(home: Path) -> dict[str, Path]:
-    """The administrator's kubeconfig of every cluster of the account at `home`, whichever process serves it."""
-    index = home / "clusters.json"
-    return {name: Path(path) for name, path in json.loads(index.read_text()).items()} if index.exists() else {}
 
 
 def _used(shape: dict[str, Any]) -> set[str]:

@@ -32,10 +32,13 @@ class Settings:
 
 
 def check(request: Request) -> Checked:
-    """Refuse settings the SDK does not know."""
+    """Refuse settings the SDK does not know, and what would not be heeded."""
     known = set(sdk.input_type_types(pulumi_aws.ProviderArgs)) | _IGNORED
     unknown = sorted(request.inputs.values.keys() - known)
-    return Checked(request.inputs, tuple((name, "is not a setting of the aws provider") for name in unknown))
+    failures = [(name, "is not a setting of the aws provider") for name in unknown]
+    if request.inputs.values.get("ignoreTags") is not None:
+        failures.append(("ignoreTags", "is not emulated: leave it out"))
+    return Checked(request.inputs, tuple(failures))
 
 
 def diff(request: Request) -> Diffed:

@@ -17,7 +17,15 @@ class VpcEndpoint(Ec2Adapter):
     unordered = frozenset(_LISTS)
     documents = frozenset({"policy"})
     refused = frozenset(
-        {"autoAccept", "dnsOptions", "resourceConfigurationArn", "serviceNetworkArn", "serviceRegion", "subnetConfigurations"}
+        {
+            "autoAccept",
+            "dnsOptions",
+            "ipAddressType",
+            "resourceConfigurationArn",
+            "serviceNetworkArn",
+            "serviceRegion",
+            "subnetConfigurations",
+        }
     )
 
     def make(self, op: Operation) -> str:
@@ -26,7 +34,6 @@ class VpcEndpoint(Ec2Adapter):
             "serviceName": "ServiceName",
             "policy": "PolicyDocument",
             "privateDnsEnabled": "PrivateDnsEnabled",
-            "ipAddressType": "IpAddressType",
             **_LISTS,
         }
         kind = op.values.get("vpcEndpointType", "Gateway")
@@ -54,7 +61,6 @@ class VpcEndpoint(Ec2Adapter):
                 {"dnsName": entry.get("DnsName"), "hostedZoneId": entry.get("HostedZoneId")}
                 for entry in live.get("DnsEntries") or []
             ],
-            "ipAddressType": live.get("IpAddressType"),
             "networkInterfaceIds": live.get("NetworkInterfaceIds") or [],
             "ownerId": live.get("OwnerId"),
             "policy": document(live["PolicyDocument"], op.values.get("policy")) if live.get("PolicyDocument") else None,
@@ -72,10 +78,13 @@ class VpcEndpoint(Ec2Adapter):
         }
 
     def change(self, op: Operation) -> None:
+        if bool(op.old.get("privateDnsEnabled")) != bool(op.values.get("privateDnsEnabled")):
+            raise ProviderError(
+                f"{self.token}: the emulated account does not change `privateDnsEnabled` of an endpoint: "
+                "leave it as it was, or give the endpoint another name in the program"
+            )
         change_tags(op)
         changes = taken(op.values, {"policy": "PolicyDocument"}) if op.changed("policy") else {}
-        if op.changed("privateDnsEnabled"):
-            changes["PrivateDnsEnabled"] = bool(op.values.get("privateDnsEnabled"))
         for ours, theirs in _LISTS.items():
             before, after = set(op.old.get(ours) or ()), set(op.values.get(ours) or ())
             if after - before:
