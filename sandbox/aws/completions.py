@@ -216,5 +216,5 @@ def _named_principals(bucket: Any) -> Any:
 
 def _description(rule: SecurityGroupRule) -> str | None:
     """Moto tells it of rules about addresses only."""
-    said: str | None = rule.ip_range.get("Description") or rule.source_group.get("Description")
+    said: str | None = {**rule.source_group, **rule.ip_range}.get("Description")
     return said

@@ -119,11 +119,13 @@ def _find(process: ProcessRecord) -> psutil.Process | None:
     child = _children.get(process.pid)
     if child is not None and child.poll() is not None:
         del _children[process.pid]
+        child = None
     try:
         found = psutil.Process(process.pid)
         same = (
             abs(_start_time(found) - process.started) < _START_TIME_TOLERANCE_S
-            and tuple(found.cmdline()) == process.argv  # after a reboot, pid and start time could meet by chance
+            # After a reboot, pid and start time could meet by chance; right after its start a child has no command line yet.
+            and tuple(found.cmdline()) in ((process.argv, ()) if child else (process.argv,))
             and found.status() != psutil.STATUS_ZOMBIE
         )
     except (psutil.NoSuchProcess, psutil.AccessDenied):

@@ -448,7 +448,7 @@ EXAMPLES = [
     Example(
         fsx.LustreFileSystem(),
         {
-            "subnetIds": ["$subnet"],
+            "subnetIds": "$subnet",
             "securityGroupIds": ["$group"],
             "deploymentType": "PERSISTENT_2",
             "storageCapacity": 1200,
@@ -483,7 +483,7 @@ EXAMPLES = [
     Example(
         fsx.LustreFileSystem(),
         {
-            "subnetIds": ["$subnet"],
+            "subnetIds": "$subnet",
             "deploymentType": "PERSISTENT_2",
             "storageType": "INTELLIGENT_TIERING",
             "throughputCapacity": 4000,
@@ -495,7 +495,7 @@ EXAMPLES = [
     Example(
         fsx.LustreFileSystem(),
         {
-            "subnetIds": ["$subnet"],
+            "subnetIds": "$subnet",
             "deploymentType": "PERSISTENT_1",
             "storageCapacity": 6000,
             "storageType": "HDD",
