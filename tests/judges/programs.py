@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.toolchain import ensure
+from tests.judges import each_alone, schemas
 from tests.judges.exceptions import Finding
 
 CHECKOV = "checkov==3.3.30"
@@ -30,20 +31,35 @@ def kube_score(file: Path) -> set[Finding]:
     }
 
 
+def kubeconform(file: Path, directory: Path) -> tuple[int, set[Finding]]:
+    """How many objects of the stack that the file is named after are valid, and what is wrong with the others.
+
+    The schemas lie in the directory.
+    """
+    program = ensure(["kubeconform"])["kubeconform"]
+    options = ["-strict", "-verbose", "-output", "json", "-schema-location", f"{directory}/{schemas.LOCATION}"]
+    done = subprocess.run([str(program), *options, str(file)], capture_output=True, text=True, check=False)
+    judged: list[dict[str, Any]] = json.loads(done.stdout)["resources"]
+    assert judged, f"kubeconform saw nothing in {file.name}: {done.stderr}"
+    wrong = [found for found in judged if found["status"] != "statusValid"]
+    findings = {Finding(file.stem, "kubeconform", f"{found['kind']}.{found['name']}", found["msg"]) for found in wrong}
+    return len(judged) - len(wrong), findings
+
+
 def checkov(framework: str, directory: Path) -> tuple[set[Finding], set[Finding]]:
     """What passed and what failed, of all files in the directory, each named after its stack."""
+    files = sorted(directory.iterdir())
     # In an environment of its own: it pins what it needs, and so do we.
     uv = Path(sys.executable).parent / "uv"
-    command = [str(uv), "tool", "run", "--quiet", "--from", CHECKOV, "checkov", "--framework", framework, "--output", "json"]
-    done = subprocess.run(
-        [*command, "--skip-download", "--directory", str(directory)], capture_output=True, text=True, check=False
-    )
-    results = json.loads(done.stdout).get("results")
-    assert results, f"checkov saw nothing in {directory}: {done.stderr}"
-    assert not results["parsing_errors"], results["parsing_errors"]
+    command = [str(uv), "tool", "run", "--quiet", "--from", CHECKOV, "python", each_alone.__file__, framework, *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = dict(zip(files, json.loads(done.stdout), strict=True))
+    for file, report in told.items():
+        assert not report["errors"], report["errors"]
+        assert report["passed"], f"checkov saw nothing in {file.name}: {done.stderr}"
     passed, failed = (
-        {Finding(Path(check["file_path"]).stem, check["check_id"], check["resource"]) for check in results[key]}
-        for key in ("passed_checks", "failed_checks")
+        {Finding(file.stem, check, resource) for file, report in told.items() for check, resource in report[key]}
+        for key in ("passed", "failed")
     )
-    assert {finding.stack for finding in passed} == {file.stem for file in directory.iterdir()}, "not every file was judged"
     return passed, failed

@@ -9,14 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.charts.definitions import known, manifests
 from sandbox.control_plane import ControlPlane
 from sandbox.providers.kubernetes.client import Kind, parse_discovery
 from tests.conftest import ROOT
 from tests.judges import exceptions
 from tests.judges.exceptions import Finding
-from tests.recorder import Recording, Registration
-from tests.stacks.program import STACKS, build, whole
+from tests.judges.objects import definitions, named_objects
+from tests.recorder import Recording
+from tests.stacks.program import STACKS, build
 
 pytestmark = pytest.mark.rehearsal
 
@@ -24,7 +24,6 @@ _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 _FIRST = ("Namespace", "ServiceAccount")
 """What others need to be there, in this order; all else is only tried."""
 _SERVED_WITHIN_S = 20.0
-_PREFIXES = {"aws:ec2/securityGroup:SecurityGroup": "sg", "aws:ec2/subnet:Subnet": "subnet"}
 
 
 class _Server:
@@ -115,8 +114,8 @@ def test_faults_are_found(server: _Server) -> None:
 
 def _judge(stack: str, server: _Server, recording: Recording) -> Iterator[Finding]:
     """What the server has against the objects of a stack, and against the pods they make."""
-    server.define(_definitions(recording))
-    objects = _objects(recording)
+    server.define(definitions(recording))
+    objects = named_objects(recording)
     assert objects
     for obj in sorted(objects, key=lambda obj: _FIRST.index(obj["kind"]) if obj["kind"] in _FIRST else len(_FIRST)):
         for each in (obj, *_pods(obj)):
@@ -127,44 +126,6 @@ def _judge(stack: str, server: _Server, recording: Recording) -> Iterator[Findin
                 )
         if obj["kind"] in _FIRST:
             server.keep(obj)
-
-
-def _definitions(recording: Recording) -> list[dict[str, Any]]:
-    """The definitions that the releases of a stack install."""
-    found: list[dict[str, Any]] = []
-    for release in recording.of("kubernetes:helm.sh/v3:Release"):
-        chart = release.inputs["chart"].rpartition("/")[2]
-        of = known(chart).get(release.inputs["version"])
-        if of and of.wanted(release.inputs.get("values") or {}):
-            found += manifests(chart, of)
-    return found
-
-
-def _objects(recording: Recording) -> list[dict[str, Any]]:
-    """The objects of a stack, with the names that the provider gives them."""
-    # Karpenter's definitions know what the ids of AWS look like.
-    ids = {
-        resource.outputs["id"]: f"{_PREFIXES[resource.type]}-{number:017x}"
-        for number, resource in enumerate(recording.resources)
-        if resource.type in _PREFIXES
-    }
-    return [
-        _renamed(whole({**resource.inputs, "metadata": {**resource.inputs.get("metadata", {}), "name": _name(resource)}}), ids)
-        for resource in recording.resources
-        if resource.on_kubernetes and "kind" in resource.inputs
-    ]
-
-
-def _name(resource: Registration) -> str:
-    return str(resource.outputs["metadata"]["name"])
-
-
-def _renamed(value: Any, ids: Mapping[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _renamed(inner, ids) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_renamed(inner, ids) for inner in value]
-    return ids.get(value, value) if isinstance(value, str) else value
 
 
 def _pods(obj: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -6,18 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.judges import exceptions, policies, programs
 from tests.judges.terraform_plan import plan
 from tests.recorder import Recording
-from tests.stacks.program import STACKS, build, objects
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Recording]:
-    """What each stack's program registers."""
-    with pytest.MonkeyPatch.context() as patch:
-        return {stack: build(stack, ROOT, tmp_path_factory.mktemp(stack), patch) for stack in STACKS}
+from tests.stacks.program import STACKS, objects
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pulumi
 import pulumi_aws as aws
 import pytest
+import yaml
 
 from tests.judges import exceptions, policies, programs
 from tests.judges.exceptions import Exemption, Finding
@@ -172,3 +173,21 @@ def test_exceptions_explain_neither_too_little_nor_too_much(exemption: dict[str,
         return
     with pytest.raises(AssertionError, match=message):
         exceptions.check(_FINDINGS, [entry])
+
+
+def test_checkov_judges_each_stack_alone(tmp_path: Path) -> None:
+    """The policy of one stack must not hold for the pods of another that has the same names."""
+    about = {"namespace": "models", "labels": {"app": "server"}}
+    containers = [{"name": "main", "image": "registry.example/server:1"}]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "server", **about}, "spec": {"containers": containers}}
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "server", **about},
+        "spec": {"podSelector": {"matchLabels": about["labels"]}, "policyTypes": ["Ingress"]},
+    }
+    (tmp_path / "open.yaml").write_text(yaml.safe_dump_all([pod]))
+    (tmp_path / "closed.yaml").write_text(yaml.safe_dump_all([pod, policy]))
+    passed, failed = programs.checkov("kubernetes", tmp_path)
+    assert {finding.stack for finding in failed if finding.check == "CKV2_K8S_6"} == {"open"}
+    assert {finding.stack for finding in passed if finding.check == "CKV2_K8S_6"} == {"closed"}
