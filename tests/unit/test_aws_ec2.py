@@ -10,7 +10,7 @@ import pytest
 from botocore.validate import validate_parameters
 from pulumi import _types as sdk_types
 
-from sandbox.providers.aws.adapter import Account
+from sandbox.providers.aws.adapter import Account, Values
 from sandbox.providers.aws.ec2 import endpoints, launch_templates, network, security_groups
 from sandbox.providers.aws.schema import plain, schema
 from sandbox.providers.aws.services import cloudwatch, iam, s3
@@ -436,6 +436,54 @@ def test_a_new_version_of_a_template_becomes_the_default(account: Rehearsed) -> 
     found = template.read(account, identity, inputs)
     assert found
     assert (found["latestVersion"], found["defaultVersion"], found["userData"]) == (2, 2, USER_DATA)
+
+
+def test_the_newest_version_becomes_the_default_when_that_is_asked_for(account: Rehearsed) -> None:
+    template, inputs = launch_templates.LaunchTemplate(), {"name": another("template")}
+    identity = template.create(account, inputs)
+    template.update(account, identity, inputs, {**inputs, "userData": USER_DATA})
+    follows = {**inputs, "userData": USER_DATA, "updateDefaultVersion": True}
+    template.update(account, identity, {**inputs, "userData": USER_DATA}, follows)
+    found = template.read(account, identity, inputs)
+    assert found
+    assert (found["latestVersion"], found["defaultVersion"]) == (2, 2)
+    assert set(template.unsettled({"updateDefaultVersion"})) == {"defaultVersion"}
+
+
+def test_resolving_names_is_the_default_of_a_network(account: Rehearsed) -> None:
+    vpc, inputs = network.Vpc(), {"cidrBlock": "10.0.0.0/16"}
+    without = {**inputs, "enableDnsSupport": False}
+    identity = vpc.create(account, without)
+    vpc.update(account, identity, without, inputs)
+    found = vpc.read(account, identity, inputs)
+    assert found
+    assert found["enableDnsSupport"]
+
+
+def test_a_gateway_that_somebody_detached_can_be_deleted(account: Rehearsed) -> None:
+    gateway, inputs = network.InternetGateway(), {"vpcId": make_vpc(account)}
+    identity = gateway.create(account, inputs)
+    account.client("ec2").detach_internet_gateway(InternetGatewayId=identity, VpcId=inputs["vpcId"])
+    gateway.delete(account, identity, inputs)
+    assert gateway.read(account, identity, inputs) is None
+
+
+@pytest.mark.parametrize(
+    ("adapter", "inputs", "sentence"),
+    [
+        (network.NatGateway(), {}, "`subnetId` is missing"),
+        (network.Route(), {"routeTableId": "rtb-1"}, "`destinationCidrBlock` is missing"),
+        (network.RouteTableAssociation(), {"routeTableId": "rtb-1"}, "`subnetId` is missing"),
+        (endpoints.VpcEndpoint(), {"vpcId": "vpc-1"}, "`serviceName` is missing"),
+        (security_groups.DefaultSecurityGroup(), {}, "`vpcId` is missing"),
+        (security_groups.SecurityGroupEgressRule(), {"securityGroupId": "sg-1", "ipProtocol": "-1"}, "this one names none"),
+        (security_groups.SecurityGroupIngressRule(), {**EGRESS, "prefixListId": "pl-1"}, "names cidrIpv4 and prefixListId"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_missing_is_named(adapter: ServiceAdapter, inputs: Values, sentence: str, account: Rehearsed) -> None:
+    with pytest.raises(ProviderError, match=sentence):
+        adapter.create(account, inputs)
 
 
 def test_a_new_group_lets_nothing_out(account: Rehearsed) -> None:

@@ -1,6 +1,10 @@
 """The core of the emulated AWS provider: what it refuses, what it sees as a difference, whose account it touches."""
 
+import asyncio
 import copy
+import json
+import socket
+import time
 from typing import Any
 
 import pytest
@@ -10,13 +14,15 @@ from hypothesis import strategies as st
 from sandbox.providers.aws import functions, settings
 from sandbox.providers.aws.adapter import Account, Adapter, Values
 from sandbox.providers.aws.diffing import diff, drifted
-from sandbox.providers.aws.provider import adapters
+from sandbox.providers.aws.provider import AwsProvider, adapters
 from sandbox.providers.aws.schema import faults, schema
-from sandbox.providers.contract import ChangeKind, ProviderError, Request
+from sandbox.providers.contract import ChangeKind, InitFailedError, ProviderError, Request
+from sandbox.providers.engine import Engine
 from sandbox.providers.properties import UNKNOWN, Properties
 
 ADD, DELETE, UPDATE = ChangeKind.ADD, ChangeKind.DELETE, ChangeKind.UPDATE
 VPC, GROUP, TEMPLATE = "aws:ec2/vpc:Vpc", "aws:eks/nodeGroup:NodeGroup", "aws:ec2/launchTemplate:LaunchTemplate"
+REQUIRED = "is required and missing"
 SCALING = {"desiredSize": 1, "maxSize": 2, "minSize": 0}
 NODE_GROUP = {"clusterName": "c", "nodeRoleArn": "arn", "subnetIds": ["subnet-1"], "scalingConfig": SCALING}
 ACCOUNT = Account("eu-west-1", "123456789012", "aws", {}, "")
@@ -65,6 +71,8 @@ class Sample(Adapter):
             [("taints[0].zzz", "is not a property pulumi-aws has here; known are effect, key, value")],
         ),
         (GROUP, {"nodeRoleArn": "arn", "scalingConfig": SCALING}, [("clusterName", "is required and missing")]),
+        (GROUP, {**NODE_GROUP, "scalingConfig": {"minSize": 0, "maxSize": 1}}, [("scalingConfig.desiredSize", REQUIRED)]),
+        (GROUP, {**NODE_GROUP, "taints": [{"key": "a"}, UNKNOWN]}, [("taints[0].effect", REQUIRED)]),
         (
             TEMPLATE,
             {"blockDeviceMappings": [{"ebs": {"volumeSize": "200"}}]},
@@ -81,6 +89,16 @@ def test_what_is_wrong_with_inputs_is_said_with_its_path(token: str, inputs: Val
 def test_a_type_the_sdk_does_not_have_is_refused(token: str) -> None:
     with pytest.raises(ProviderError, match="is not a resource type of pulumi-aws"):
         schema(token)
+
+
+def test_a_type_has_one_adapter() -> None:
+    kept = {type(adapter) for adapter in adapters().values()}
+    made = {kind for kind in _subclasses(Adapter) if kind.__module__.startswith("sandbox.") and "token" in vars(kind)}
+    assert made == kept, "of two adapters with one token, one would be lost"
+
+
+def _subclasses(kind: type[Adapter]) -> set[type[Adapter]]:
+    return {kind, *(deeper for below in kind.__subclasses__() for deeper in _subclasses(below))}
 
 
 def test_every_adapter_is_for_a_type_of_the_sdk() -> None:
@@ -229,8 +247,39 @@ def test_a_policy_document_is_written_as_the_official_provider_does() -> None:
 
 
 @pytest.mark.parametrize(
+    ("statement", "written"),
+    [
+        (
+            {"principals": [{"type": "Service", "identifiers": ["x"]}, {"type": "AWS", "identifiers": ["1", "2"]}]},
+            {"Principal": {"AWS": ["2", "1"], "Service": "x"}},
+        ),
+        (
+            {"principals": [{"type": "AWS", "identifiers": ["x"]}, {"type": "AWS", "identifiers": ["y"]}]},
+            {"Principal": {"AWS": ["x", "y"]}},
+        ),
+        ({"principals": [{"type": "*", "identifiers": ["*"]}]}, {"Principal": "*"}),
+        ({"principals": [{"type": "AWS", "identifiers": ["*"]}]}, {"Principal": {"AWS": "*"}}),
+        (
+            {
+                "conditions": [
+                    {"test": "t", "variable": "v", "values": ["b", "a"]},
+                    {"test": "t", "variable": "v", "values": ["c"]},
+                ]
+            },
+            {"Condition": {"t": {"v": ["b", "a", "c"]}}},
+        ),
+        ({"resources": ["b/&{aws:username}", "a", "a"]}, {"Resource": ["b/${aws:username}", "a"]}),
+    ],
+)
+def test_nothing_of_a_statement_is_lost(statement: Values, written: Values) -> None:
+    minified = functions.call(ACCOUNT, POLICY, {"statements": [statement]})["minifiedJson"]
+    assert minified == json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **written}]}, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
     ("token", "args", "sentence"),
     [
+        (POLICY, {"statements": [{"sid": "a"}, {"sid": "a"}]}, "two statements of a policy document have the sid a"),
         ("aws:ec2/getVpc:getVpc", {}, "the function aws:ec2/getVpc:getVpc is not emulated; known are"),
         (POLICY, {"overrideJson": "{}"}, "overrideJson is not emulated; known are statements, version"),
         (POLICY, {"region": "us-east-1"}, "the emulated account has one region, eu-west-1"),
@@ -239,3 +288,71 @@ def test_a_policy_document_is_written_as_the_official_provider_does() -> None:
 def test_a_function_that_is_not_emulated_is_refused(token: str, args: Values, sentence: str) -> None:
     with pytest.raises(ProviderError, match=sentence):
         functions.call(ACCOUNT, token, args)
+
+
+class Vanishing(Adapter):
+    """Is gone as soon as it is made."""
+
+    token = VPC
+    autoname = ("name", 20)
+
+    def create(self, account: Account, inputs: Values) -> str:
+        return f"{account.account_id}-{inputs['cidrBlock']}"
+
+    def read(self, account: Account, identity: str, state: Values) -> Values | None:
+        return None
+
+
+def operation(**given: Any) -> Request:
+    return Request(f"urn:pulumi:dev::p::{VPC}::network", inputs=Properties({"cidrBlock": "10.0.0.0/16"}), **given)
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> AwsProvider:
+    monkeypatch.setattr("sandbox.providers.aws.provider.adapters", lambda: {VPC: Vanishing()})
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    return AwsProvider(Engine(""))
+
+
+def test_what_is_gone_at_once_is_not_taken_for_made(provider: AwsProvider) -> None:
+    with pytest.raises(InitFailedError, match="network is gone right after it was made") as failed:
+        asyncio.run(provider.create_resource(operation()))
+    assert failed.value.identity == "-10.0.0.0/16"
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"seed": b"\x01\x23\x45\x67"}, "network-0123456"),
+        ({"proposed_name": "p-network"}, "p-network"),
+        ({"proposed_name": "p-network", "old_inputs": Properties({"name": "before"})}, "before"),
+        ({"autonaming": False}, None),
+        ({"autonaming": False, "old_inputs": Properties({"name": "before"})}, "before"),
+    ],
+)
+def test_a_name_is_made_as_the_stack_says(provider: AwsProvider, given: dict[str, Any], name: str | None) -> None:
+    checked = asyncio.run(provider.check_resource(operation(**given)))
+    assert checked.inputs.values.get("name") == name
+
+
+@pytest.mark.parametrize(
+    ("longest", "wanted", "seconds"),
+    [(None, 0, 120), (None, 600, 600), (None, 5, 5), ("60", 600, 60), ("60", 5, 5), ("600", 0, 120)],
+)
+def test_how_long_is_waited(
+    provider: AwsProvider, monkeypatch: pytest.MonkeyPatch, longest: str | None, wanted: float, seconds: float
+) -> None:
+    monkeypatch.delenv("LLM_PLATFORM_AWAIT_SECONDS", raising=False)
+    if longest:
+        monkeypatch.setenv("LLM_PLATFORM_AWAIT_SECONDS", longest)
+    assert provider._deadline(operation(timeout=wanted)) - time.monotonic() == pytest.approx(seconds, abs=1)
+
+
+def test_an_account_that_is_gone_is_said_in_a_sentence(provider: AwsProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        with pytest.raises(ProviderError, match="AWS cannot be reached"):
+            asyncio.run(provider.diff_resource(operation(id="vpc-1")))
+        provider._made.append(("urn", "vpc-1"))
+        provider.dismissed()

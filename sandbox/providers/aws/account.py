@@ -15,6 +15,7 @@ import boto3
 from botocore.config import Config
 
 from sandbox.providers.aws.adapter import Account
+from sandbox.providers.contract import ProviderError
 
 _READING = ("Describe", "Get", "List", "Head", "Lookup")
 _TIMEOUT_S = 60
@@ -84,7 +85,7 @@ def generation(urn: str) -> int | None:
 
 
 def _ask(step: str, about: Mapping[str, str]) -> dict[str, Any] | None:
-    """The answer of the rehearsal's account; None from any other."""
+    """The answer of the rehearsal's account; None from any other. Raises ProviderError when there is none."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     if not endpoint:
         return None
@@ -97,6 +98,8 @@ def _ask(step: str, about: Mapping[str, str]) -> dict[str, Any] | None:
             return found
     except urllib.error.HTTPError:
         return None  # a plain moto server has no such address
+    except OSError as error:
+        raise ProviderError(f"AWS cannot be reached: {error}") from error
 
 
 def identity(region: str) -> Mapping[str, str]:

@@ -60,6 +60,7 @@ def _parameter(account: Account, args: Values) -> Values:
         "type": found["Type"],
         "value": found["Value"],
         "version": found["Version"],
+        "withDecryption": args.get("withDecryption", True),
     }
 
 
@@ -96,9 +97,16 @@ def _instance_type_offerings(account: Account, args: Values) -> Values:
 
 
 def _policy_document(_account: Account, args: Values) -> Values:
-    document: dict[str, Any] = {"Version": args.get("version", "2012-10-17")}
-    document["Statement"] = [_statement(statement) for statement in args.get("statements") or []]
-    return {"json": json.dumps(document, indent=2), "minifiedJson": json.dumps(document, separators=(",", ":"))}
+    """As internal/service/iam/policy_document_data_source.go of hashicorp/terraform-provider-aws writes it."""
+    version, statements = args.get("version", "2012-10-17"), args.get("statements") or []
+    sids = [statement["sid"] for statement in statements if statement.get("sid")]
+    for sid in sids:
+        if sids.count(sid) > 1:
+            raise ProviderError(f"two statements of a policy document have the sid {sid}; give each its own, or none")
+    document = {"Version": version} | ({"Statement": [_statement(one) for one in statements]} if statements else {})
+    indented = json.dumps(document, indent=2, ensure_ascii=False)
+    minified = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+    return {"version": version, "json": indented, "minifiedJson": minified}
 
 
 def _statement(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,18 +119,44 @@ def _statement(given: Mapping[str, Any]) -> dict[str, Any]:
         ("notResources", "NotResource"),
     ):
         if given.get(ours):
-            statement[theirs] = _one_or_many(given[ours])
+            statement[theirs] = _one_or_many(_set(given[ours]))
     for ours, theirs in (("principals", "Principal"), ("notPrincipals", "NotPrincipal")):
         if given.get(ours):
-            statement[theirs] = {one["type"]: _one_or_many(one["identifiers"]) for one in given[ours]}
-    for condition in given.get("conditions") or []:
-        tests = statement.setdefault("Condition", {}).setdefault(condition["test"], {})
-        tests[condition["variable"]] = _one_or_many(condition["values"])
+            statement[theirs] = _principals(given[ours])
+    if given.get("conditions"):
+        statement["Condition"] = _conditions(given["conditions"])
     return statement
 
 
+def _principals(given: list[Values]) -> str | dict[str, Any]:
+    if [(one["type"], one["identifiers"]) for one in given] == [("*", ["*"])]:
+        return "*"
+    found: dict[str, list[str]] = {}
+    for one in given:
+        found.setdefault(one["type"], []).extend(_set(one["identifiers"]))
+    return {kind: _one_or_many(found[kind]) for kind in sorted(found)}
+
+
+def _conditions(given: list[Values]) -> dict[str, Any]:
+    found: dict[str, dict[str, list[str]]] = {}
+    for one in given:
+        values = [_interpolated(value) for value in one["values"]]
+        found.setdefault(one["test"], {}).setdefault(one["variable"], []).extend(values)
+    return {test: {name: _one_or_many(found[test][name]) for name in sorted(found[test])} for test in sorted(found)}
+
+
+def _set(values: list[str]) -> list[str]:
+    """A set of the official provider, which writes it backwards."""
+    return [_interpolated(value) for value in sorted(set(values), reverse=True)]
+
+
+def _interpolated(value: str) -> str:
+    """Terraform has `${` for itself, so IAM's variables are written `&{`."""
+    return value.replace("&{", "${")
+
+
 def _one_or_many(values: list[str]) -> str | list[str]:
-    return values[0] if len(values) == 1 else sorted(values, reverse=True)
+    return values[0] if len(values) == 1 else values
 
 
 def _filters(args: Values) -> list[dict[str, Any]]:

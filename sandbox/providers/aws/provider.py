@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -138,8 +140,9 @@ class AwsProvider(Provider):
 
     def dismissed(self) -> None:
         """What was made is in the state: asked for once more (`pulumi up --replace` tells no id), it is another one."""
-        for urn, made in self._made:
-            note("acknowledge", urn, made)
+        with suppress(ProviderError):  # an account that is gone remembers nothing
+            for urn, made in self._made:
+                note("acknowledge", urn, made)
 
     async def call_function(self, token: str, args: Properties) -> Properties:
         account = self._account(Request(""))
@@ -167,8 +170,10 @@ class AwsProvider(Provider):
         deadline = self._deadline(request)
         while True:
             live = await self._read(adapter, request, identity, known)
-            state = self._seal(adapter, request, _recorded(adapter, known, live or {}))
+            state = self._seal(adapter, request, _recorded(adapter, known, known if live is None else live))
             try:
+                if live is None:
+                    raise ProviderError(f"{request.name} is gone right after it was made or changed; refresh, then bring it up")
                 waiting = adapter.pending(live)
                 if waiting is None:
                     return state
@@ -184,8 +189,8 @@ class AwsProvider(Provider):
         await asyncio.sleep(_POLL_S)
 
     def _deadline(self, request: Request) -> float:
-        limit = float(os.environ.get("LLM_PLATFORM_AWAIT_SECONDS", _WAIT_S))
-        return time.monotonic() + min(request.timeout or _WAIT_S, limit)
+        longest = float(os.environ.get("LLM_PLATFORM_AWAIT_SECONDS", math.inf))
+        return time.monotonic() + min(request.timeout or _WAIT_S, longest)
 
     async def _acknowledge(self, request: Request) -> None:
         if request.id and (request.urn, request.id) not in self._acknowledged:
@@ -248,8 +253,11 @@ def _adapter(token: str) -> Adapter:
 
 
 def _wants_a_name(adapter: Adapter, request: Request) -> bool:
-    given = request.inputs.values
-    return adapter.autoname is not None and adapter.autoname[0] not in given and f"{adapter.autoname[0]}Prefix" not in given
+    if adapter.autoname is None:
+        return False
+    name, given = adapter.autoname[0], request.inputs.values
+    switched_on = request.autonaming or name in request.old_inputs.values
+    return switched_on and name not in given and f"{name}Prefix" not in given
 
 
 def _named(adapter: Adapter, request: Request, count: int | None) -> Values:
@@ -262,6 +270,8 @@ def _named(adapter: Adapter, request: Request, count: int | None) -> Values:
     name, limit = adapter.autoname
     if name in request.old_inputs.values:
         return {**request.inputs.values, name: request.old_inputs.values[name]}
+    if request.proposed_name:  # by `pulumi:autonaming` in the stack's settings
+        return {**request.inputs.values, name: request.proposed_name}
     seed = request.seed if count is None else hashlib.sha256(f"{request.urn}#{count}".encode()).digest()
     digits = seed.hex()[: _SUFFIX - 1] or "0000000"
     return {**request.inputs.values, name: f"{request.name[: limit - _SUFFIX]}-{digits}"}

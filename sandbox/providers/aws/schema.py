@@ -35,20 +35,20 @@ def schema(token: str) -> Schema:
         raise ProviderError(f"{token} is not a resource type of pulumi-aws") from None
     own = import_module(resource.__module__)
     arguments = getattr(own, f"{name}InitArgs", None) or getattr(own, f"{name}Args")
-    names = sdk.input_type_py_to_pulumi_names(arguments)
-    parameters = inspect.signature(arguments.__init__).parameters
-    required = {theirs for ours, theirs in names.items() if parameters[ours].default is inspect.Parameter.empty}
-    return Schema(sdk.input_type_types(arguments), frozenset(required), frozenset(sdk.resource_types(resource)))
+    return Schema(sdk.input_type_types(arguments), _required(arguments), frozenset(sdk.resource_types(resource)))
 
 
 def faults(token: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(path, reason) of everything wrong with the inputs of a resource; unknown values are not."""
     known = schema(token)
-    missing = [(name, "is required and missing") for name in sorted(known.required - values.keys())]
-    return [*missing, *_faults(values, known.inputs, "")]
+    return list(_faults(values, known.inputs, known.required, ""))
 
 
-def _faults(values: Mapping[str, Any], types: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
+def _faults(
+    values: Mapping[str, Any], types: Mapping[str, Any], required: frozenset[str], path: str
+) -> Iterator[tuple[str, str]]:
+    for name in sorted(required - values.keys()):
+        yield f"{path}{name}", "is required and missing"
     for name, value in values.items():
         if name in types:
             yield from _fault(value, types[name], f"{path}{name}")
@@ -78,11 +78,18 @@ def _fault(value: Any, kind: Any, path: str) -> Iterator[tuple[str, str]]:
         yield path, f"has to be {wanted}, not {value!r}"
     elif not parts:
         assert isinstance(value, dict)  # noqa: S101 - for the type checker
-        yield from _faults(value, sdk.input_type_types(kind), f"{path}.")
+        yield from _faults(value, sdk.input_type_types(kind), _required(kind), f"{path}.")
     else:
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in items:
             yield from _fault(item, parts[0], f"{path}.{key}" if shape is dict else f"{path}[{key}]")
+
+
+@cache
+def _required(arguments: type) -> frozenset[str]:
+    names = sdk.input_type_py_to_pulumi_names(arguments)
+    parameters = inspect.signature(arguments).parameters
+    return frozenset(theirs for ours, theirs in names.items() if parameters[ours].default is inspect.Parameter.empty)
 
 
 _SCALARS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}

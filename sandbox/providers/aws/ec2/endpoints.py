@@ -16,6 +16,7 @@ class VpcEndpoint(Ec2Adapter):
     replaces = frozenset({"serviceName", "serviceRegion", "vpcEndpointType", "vpcId"})
     unordered = frozenset(_LISTS)
     documents = frozenset({"policy"})
+    needed = frozenset({"serviceName"})
     refused = frozenset(
         {
             "autoAccept",

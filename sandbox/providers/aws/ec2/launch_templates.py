@@ -99,16 +99,17 @@ class LaunchTemplate(Ec2Adapter):
         version = op.values.get("defaultVersion")
         if op.changed("description", *_DATA):
             described = taken(op.values, {"description": "VersionDescription"})
-            answer = op.client.create_launch_template_version(
-                LaunchTemplateId=op.id, LaunchTemplateData=to_api(op.values), **described
-            )
-            if op.values.get("updateDefaultVersion"):
-                version = answer["LaunchTemplateVersion"]["VersionNumber"]
+            op.client.create_launch_template_version(LaunchTemplateId=op.id, LaunchTemplateData=to_api(op.values), **described)
+        if op.values.get("updateDefaultVersion"):
+            live = only(op.client.describe_launch_templates(LaunchTemplateIds=[op.id]), "LaunchTemplates") or {}
+            version = live["LatestVersionNumber"]
         if version is not None:
             op.client.modify_launch_template(LaunchTemplateId=op.id, DefaultVersion=str(version))
 
     def unsettled(self, changed: Collection[str]) -> Collection[str]:
-        return {"latestVersion", "defaultVersion"} if {"description", *_DATA} & set(changed) else ()
+        if {"description", *_DATA} & set(changed):
+            return {"latestVersion", "defaultVersion"}
+        return {"defaultVersion"} if "updateDefaultVersion" in changed else ()
 
     def remove(self, op: Operation) -> None:
         op.client.delete_launch_template(LaunchTemplateId=op.id)

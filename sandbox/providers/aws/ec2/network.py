@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from botocore.exceptions import ClientError
+
 from sandbox.providers.aws.adapter import Values
 from sandbox.providers.aws.ec2.shapes import Ec2Adapter, arn, change_tags, only, tags_of
 from sandbox.providers.aws.services.shapes import STATUS, Operation, taken
-from sandbox.providers.contract import ProviderError
 
 
 class Vpc(Ec2Adapter):
@@ -25,6 +26,9 @@ class Vpc(Ec2Adapter):
             "ipv6NetmaskLength",
         }
     )
+
+    _defaults: Final = {"enableDnsSupport": True}
+    """Of the official provider; it leaves other attributes to AWS where the program says nothing."""
 
     def make(self, op: Operation) -> str:
         names = {"cidrBlock": "CidrBlock", "instanceTenancy": "InstanceTenancy"}
@@ -71,8 +75,8 @@ class Vpc(Ec2Adapter):
 
     def _attributes(self, op: Operation, identity: str, before: Mapping[str, Any]) -> None:
         for name in ("enableDnsSupport", "enableDnsHostnames"):
-            wanted = op.values.get(name)
-            if wanted is not None and wanted != before.get(name):
+            wanted, was = (values.get(name, self._defaults.get(name)) for values in (op.values, before))
+            if wanted is not None and wanted != was:
                 op.client.modify_vpc_attribute(VpcId=identity, **{name[0].upper() + name[1:]: {"Value": wanted}})
 
 
@@ -160,14 +164,22 @@ class InternetGateway(Ec2Adapter):
         change_tags(op)
         if op.changed("vpcId"):
             if op.old.get("vpcId"):
-                op.client.detach_internet_gateway(InternetGatewayId=op.id, VpcId=op.old["vpcId"])
+                _detach(op, op.old["vpcId"])
             if op.values.get("vpcId"):
                 op.client.attach_internet_gateway(InternetGatewayId=op.id, VpcId=op.values["vpcId"])
 
     def remove(self, op: Operation) -> None:
         if op.values.get("vpcId"):
-            op.client.detach_internet_gateway(InternetGatewayId=op.id, VpcId=op.values["vpcId"])
+            _detach(op, op.values["vpcId"])
         op.client.delete_internet_gateway(InternetGatewayId=op.id)
+
+
+def _detach(op: Operation, vpc: str) -> None:
+    try:
+        op.client.detach_internet_gateway(InternetGatewayId=op.id, VpcId=vpc)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "Gateway.NotAttached":  # somebody else has done it
+            raise
 
 
 class Eip(Ec2Adapter):
@@ -208,6 +220,7 @@ class Eip(Ec2Adapter):
 class NatGateway(Ec2Adapter):
     token = "aws:ec2/natGateway:NatGateway"
     resource_type = "natgateway"
+    needed = frozenset({"subnetId"})
     replaces = frozenset({"allocationId", "connectivityType", "privateIp", "subnetId"})
     refused = frozenset(
         {
@@ -270,6 +283,7 @@ class RouteTable(Ec2Adapter):
 class Route(Ec2Adapter):
     token = "aws:ec2/route:Route"
     replaces = frozenset({"destinationCidrBlock", "destinationIpv6CidrBlock", "destinationPrefixListId", "routeTableId"})
+    needed = frozenset({"destinationCidrBlock"})
     refused = frozenset(
         {
             "carrierGatewayId",
@@ -317,10 +331,9 @@ class RouteTableAssociation(Ec2Adapter):
     token = "aws:ec2/routeTableAssociation:RouteTableAssociation"
     replaces = frozenset({"gatewayId", "routeTableId", "subnetId"})
     refused = frozenset({"gatewayId"})
+    needed = frozenset({"subnetId"})
 
     def make(self, op: Operation) -> str:
-        if "subnetId" not in op.values:
-            raise ProviderError(f"{self.token}: subnetId is missing; the emulated account associates subnets only")
         answer = op.client.associate_route_table(RouteTableId=op.values["routeTableId"], SubnetId=op.values["subnetId"])
         return str(answer["AssociationId"])
 

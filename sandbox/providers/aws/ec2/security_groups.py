@@ -50,6 +50,7 @@ class DefaultSecurityGroup(_Group):
     """Every VPC has one that cannot be deleted: it is taken over and emptied, and in the end only forgotten."""
 
     token = "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"
+    needed = frozenset({"vpcId"})
     replaces = frozenset({"vpcId"})
     refused = frozenset({"egress", "ingress"})
 
@@ -76,6 +77,10 @@ class _Rule(Ec2Adapter):
     refused = frozenset({"cidrIpv6"})
 
     def make(self, op: Operation) -> str:
+        peers = sorted(name for name in self.alternatives if op.values.get(name) is not None)
+        if len(peers) != 1:
+            given, possible = " and ".join(peers) or "none", ", ".join(sorted(self.alternatives))
+            raise ProviderError(f"{self.token}: a rule names one of {possible}, and this one names {given}: make one for each")
         authorize = getattr(op.client, f"authorize_security_group_{self.direction}")
         answer = authorize(GroupId=op.values["securityGroupId"], IpPermissions=[_permission(op)], **self.tagged(op))
         return str(answer["SecurityGroupRules"][0]["SecurityGroupRuleId"])

@@ -49,6 +49,8 @@ class ServiceAdapter(Adapter):
     """Name of the boto3 client."""
     refused: ClassVar[frozenset[str]] = frozenset()
     """Inputs of pulumi-aws (paths as in `replaces`) that the emulated account would drop."""
+    needed: ClassVar[frozenset[str]] = frozenset()
+    """Inputs that pulumi-aws leaves open and the emulated account cannot do without."""
 
     def create(self, account: Account, inputs: Values) -> str:
         self._accept(account, inputs)
@@ -101,6 +103,9 @@ class ServiceAdapter(Adapter):
         for path in sorted(self.refused):
             if _has(inputs, path.split(".")):
                 raise ProviderError(f"{self.token}: the emulated account does not keep `{path}`: leave it out")
+        for name in sorted(self.needed):
+            if inputs.get(name) is None:
+                raise ProviderError(f"{self.token}: `{name}` is missing, which the emulated account cannot do without: give it")
         if inputs.get("region") not in (None, account.region):
             raise ProviderError(f"{self.token}: the emulated account has one region: leave `region` out or at {account.region}")
 
