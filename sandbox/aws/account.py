@@ -69,7 +69,7 @@ class Account:
 
     @property
     def home(self) -> Path:
-        """Where its clusters keep their data: what `sandbox.aws.eks.clusters` asks for."""
+        """Where its clusters keep their data: what `sandbox.aws.clusters` asks for."""
         return self._directory / "eks"
 
     def start(self, region: str, quotas: Mapping[str, float]) -> AccountStatus:

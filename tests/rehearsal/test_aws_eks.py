@@ -17,6 +17,7 @@ import yaml
 from botocore.exceptions import ClientError
 
 from sandbox.aws import eks
+from sandbox.aws.clusters import clusters
 from sandbox.aws.eks import nodegroup_nodes
 from sandbox.control_plane import ControlPlane, NodeGroup, nodes
 from sandbox.control_plane.api import Api
@@ -61,7 +62,7 @@ def api(account: Served, main: dict[str, Any]) -> Iterator[Api]:
 
 
 def administrator(account: Served, cluster: str) -> Api:
-    kubeconfig = eks.clusters(account.home)[cluster]
+    kubeconfig = clusters(account.home)[cluster]
     server = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
     return Api(server, Pki(kubeconfig.parent / "pki"), "admin")
 
@@ -184,7 +185,7 @@ def test_a_start_of_the_control_plane_leaves_nodes_of_others_alone(
     account: Served, api: Api, binaries: Mapping[str, Path]
 ) -> None:
     created(account)
-    plane = ControlPlane(eks.clusters(account.home)["main"].parent.name, account.home / "clusters")
+    plane = ControlPlane(clusters(account.home)["main"].parent.name, account.home / "clusters")
     plane.start(binaries, (NodeGroup(name="declared", cpu="2", memory="4Gi"),))
     assert {node.group for node in plane.status().nodes} == {"declared", "gpu"}
     plane.start(binaries, ())
@@ -427,14 +428,14 @@ def test_a_second_cluster_has_its_own_control_plane_and_tells_what_was_left_in_i
         api.apply("/api/v1/namespaces/forgotten", manifest)
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "lost"}}
         api.apply("/api/v1/namespaces/default/secrets/lost", secret)
-    plane = ControlPlane(eks.clusters(account.home)["Second"].parent.name, account.home / "clusters")
+    plane = ControlPlane(clusters(account.home)["Second"].parent.name, account.home / "clusters")
     pids = [process.pid for process in plane.status().processes]
     group = second["resourcesVpcConfig"]["clusterSecurityGroupId"]
     account.eks.delete_cluster(name="Second")
     assert account.eks.describe_cluster(name="Second")["cluster"]["status"] == "DELETING"
     eventually(lambda: "Second" not in account.eks.list_clusters()["clusters"])
     assert eks.leaks() == ["EKS cluster Second: Namespace forgotten", "EKS cluster Second: Secret default/lost"]
-    assert list(eks.clusters(account.home)) == ["main"]
+    assert list(clusters(account.home)) == ["main"]
     assert not any(pid and psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
     assert eks.users_of(group) == []
     with pytest.raises(ClientError, match="does not exist"):
@@ -458,6 +459,6 @@ def test_nothing_is_left_of_a_cluster_that_is_deleted(account: Served, main: dic
     account.eks.delete_cluster(name="main")
     eventually(lambda: not account.eks.list_clusters()["clusters"])
     assert eks.leaks() == before
-    assert eks.clusters(account.home) == {}
+    assert clusters(account.home) == {}
     assert list((account.home / "clusters").glob("*/instance.json")) == []
     assert eks.users_of(account.subnets[0]) == []
