@@ -33,7 +33,8 @@ namespaces = {
 servers = {}
 for name, model in config.models.items():
     pool, planned = cluster.pool(model.node_pool), plan.models[name]
-    place: ModelCacheArgs = {"namespace_name": namespaces["models"], "size_gib": math.ceil(planned.weights_gib * 1.2)}
+    options = planned.placement.options
+    place: ModelCacheArgs = {"namespace_name": namespaces["models"], "size_gib": math.ceil(planned.stored_gib)}
     if name in below.volumes:
         place["volume"] = below.volumes[name]
     else:
@@ -61,12 +62,24 @@ for name, model in config.models.items():
             "model_name": name,
             "model_path": download.model_path,
             "weights_gib": planned.weights_gib,
+            "predicted_start_seconds": planned.cold.container_s,
             "startup_seconds": planned.startup_seconds,
             "deadline_seconds": planned.deadline_seconds,
             "namespace_name": namespaces["models"],
             "claim_name": cache.claim_name,
             "pool": pool.args(),
-            "accelerators": planned.placement.accelerators,
+            "task": model.task,
+            "aliases": list(model.aliases),
+            "engine_version": model.engine.version,
+            "accepted_advisories": list(model.engine.accepted_advisories),
+            "image": model.engine.image,
+            "parallelism": {
+                "tensor": options.tensor_parallel_size,
+                "pipeline": options.pipeline_parallel_size,
+                "data": options.data_parallel_size,
+                "expert": options.enable_expert_parallel,
+            },
+            "multi_node": model.multi_node,
             "replicas": model.replicas,
             "spare_accelerators": plan.free[model.node_pool],
             "max_model_len": model.max_model_len,
@@ -74,7 +87,19 @@ for name, model in config.models.items():
             "max_num_seqs": planned.placement.fit.max_num_seqs,
             "max_num_batched_tokens": planned.placement.fit.max_num_batched_tokens,
             "kv_cache_dtype": model.kv_cache_dtype,
-            "enable_expert_parallel": planned.placement.options.enable_expert_parallel,
+            "dtype": model.dtype,
+            "quantization": model.quantization,
+            "enable_prefix_caching": model.prefix_caching,
+            "enable_chunked_prefill": model.chunked_prefill,
+            "enforce_eager": model.enforce_eager,
+            "kv_offloading_gib": model.kv_offloading_gib,
+            "tool_call_parser": model.tool_call_parser,
+            "reasoning_parser": model.reasoning_parser,
+            "drain": model.drain.args(),
+            "priority_class_name": model.priority_class_name,
+            "host_users": model.host_users,
+            "extra_arguments": list(model.extra_arguments),
+            "environment": dict(model.environment),
         },
         opts=on_cluster,
     )

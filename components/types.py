@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, NotRequired, TypedDict, cast
 
+import pulumi
 from pydantic import AfterValidator, Field
 
-from components.inputs import Matching, Model
+from components.inputs import InputText, Matching, Model
 from components.names import check_dns_label
 
 
@@ -105,6 +106,26 @@ class Accelerator(Model):
     per_node: int = Field(ge=1, le=64, examples=[1])
 
 
+SecretKeyName = Annotated[str, Matching(pattern=r"[A-Za-z0-9._-]+", what="a key of a Secret", example="token")]
+"""Key of one value of a Secret or ConfigMap; a file name where it is mounted."""
+
+
+class SecretKeyArgs(TypedDict):
+    """One value of a Secret that is there already."""
+
+    name: pulumi.Input[str]
+    """Name of the Secret, in the namespace of the pod that reads it."""
+    key: str
+    """Key of the value in it; pods get it as a file of that name."""
+
+
+class SecretKey(Model):
+    """Validated `SecretKeyArgs`."""
+
+    name: InputText
+    key: SecretKeyName
+
+
 class NodePoolArgs(TypedDict):
     """Nodes of one kind, as far as the workloads on them must know it."""
 
@@ -118,6 +139,10 @@ class NodePoolArgs(TypedDict):
     """Labels that all its nodes have and no others; they select the pool."""
     taints: NotRequired[list[TaintArgs]]
     """Taints of its nodes."""
+    interruptible: NotRequired[bool]
+    """Whether its nodes can go with two minutes' notice (spot); false by default."""
+    fabric_interfaces: NotRequired[int]
+    """EFA interfaces of one node, offered to pods as `vpc.amazonaws.com/efa`; none by default."""
 
 
 class NodePoolModel(Model):
@@ -127,6 +152,8 @@ class NodePoolModel(Model):
     max_nodes: int = Field(ge=1, examples=[1])
     labels: Mapping[str, str] = Field(min_length=1, examples=["{node.kubernetes.io/instance-type: g6.xlarge}"])
     taints: tuple[Taint, ...] = ()
+    interruptible: bool = False
+    fabric_interfaces: int = Field(0, ge=0, le=64, examples=[32])
 
     def capacity(self) -> int:
         """Accelerators of the whole pool at its largest."""

@@ -120,6 +120,11 @@ def lora_bytes(model: Model, options: Options, stage: range) -> float:
     return numbers * options.max_loras * options.max_lora_rank * 2
 
 
+def adapter_bytes(model: Model, rank: int) -> float:
+    """Files of one adapter of that rank for every projection, 16 bit: the most an adapter can be."""
+    return lora_bytes(model, Options(max_loras=1, max_lora_rank=rank), range(len(model.layers)))
+
+
 def draft_bytes(model: Model, speculative: Speculative | None, tensor: int) -> float:
     """Weights of what proposes tokens. A head that is not given is taken to be one layer of the model and a projection."""
     if speculative is None or not speculative.has_weights:

@@ -27,8 +27,9 @@ SAFETY = 2
 _GRAPH_SEQUENCES = 256
 """Sequences of a batch where the engine decides: on any card enough for all graphs there are."""
 
-_DISK_RESERVE = 1.2
-"""A download writes beside the files that are complete, and a new revision beside the old one's configuration."""
+DISK_RESERVE = 1.2
+"""How much more than the weights a disk must hold: a download writes beside the files that are complete, and a new revision
+beside the old one's configuration."""
 
 
 class UnknownStorageError(LookupError):
@@ -283,10 +284,10 @@ def check_storage(
     rate = backend.rate(readers, read_mb_per_s)
     weights = model_bytes / GIB
     problems = []
-    if size_gib is not None and size_gib < weights * _DISK_RESERVE:
+    if size_gib is not None and size_gib < weights * DISK_RESERVE:
         problems.append(
-            f"{size_gib:g} GiB of {storage} are less than {_DISK_RESERVE} x {weights:.1f} GiB of weights; "
-            f"use {ceil(weights * _DISK_RESERVE)} GiB or more"
+            f"{size_gib:g} GiB of {storage} are less than {DISK_RESERVE} x {weights:.1f} GiB of weights; "
+            f"use {ceil(weights * DISK_RESERVE)} GiB or more"
         )
     seconds = model_bytes / MB / rate
     if seconds > probe_seconds:

@@ -142,11 +142,13 @@ def check_lora(rank: int, count: int, options: Options) -> str | None:
     """Why adapters do not suit the options: ranks vLLM has kernels for, and slots for all that shall run in one batch."""
     ranks = (1, 8, 16, 32, 64, 128, 256, 320, 512)
     if options.max_lora_rank not in ranks:
-        return f"max_lora_rank {options.max_lora_rank} is not one vLLM has; use one of {', '.join(map(str, ranks))}"
+        return f"a largest rank of {options.max_lora_rank} is not one vLLM has; use one of {', '.join(map(str, ranks))}"
     if rank > options.max_lora_rank:
-        needed = next((f"use {size}" for size in ranks if size >= rank), f"use adapters of rank {ranks[-1]} or less")
-        return f"an adapter of rank {rank} exceeds max_lora_rank {options.max_lora_rank}; {needed}"
+        fits = next(
+            (f"use a largest rank of {size}" for size in ranks if size >= rank), f"use adapters of rank {ranks[-1]} or less"
+        )
+        return f"rank {rank} exceeds {options.max_lora_rank}, the largest the engine has room for; {fits}"
     if count > options.max_loras:
         fewer = f"{options.max_loras} or fewer adapters or " if options.max_loras else ""
-        return f"{count} adapters need as many slots and max_loras is {options.max_loras}; use {fewer}max_loras {count}"
+        return f"{count} adapters need as many slots in a batch and there are {options.max_loras}; use {fewer}{count} slots"
     return None

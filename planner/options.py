@@ -63,6 +63,10 @@ class Options:
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
     kv_cache_dtype: str = "auto"
+    kv_offloading_gib: float = 0
+    """Host memory of one server for KV cache that the accelerators have no room for."""
+    dtype: str = "auto"
+    """Number format of computation."""
     enforce_eager: bool = False
     enable_prefix_caching: bool = True
     language_model_only: bool = False

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from planner.activation import GIB
+from planner.activation import GIB, adapter_bytes
 from planner.capacity import Offer
-from planner.cold_start import ColdStart
+from planner.cold_start import DISK_RESERVE, ColdStart
 from planner.cost import Cost, StackCost, check_budget, stack_cost
 from planner.drain import Drain
 from planner.explain import Row, explain
@@ -17,7 +17,7 @@ from planner.options import Options
 from planner.placement import Placement, RefusedError, place
 from planner.profiles import tuned
 from planner.throughput import Throughput
-from planner.timeouts import engine_ready_timeout_seconds, progress_deadline_seconds, startup_probe_seconds, timeouts
+from planner.timeouts import progress_deadline_seconds, startup_probe_seconds, timeouts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +32,11 @@ class StackModel:
     """EC2 type of the pool's nodes, for their price; None on other machines."""
     profile: str = "balanced"
     options: Options
-    accelerators: int | None = None
-    """Accelerators of one replica; the fewest that fit when left out."""
+    tensor: int | None = None
+    """Accelerators that share each layer; the fewest that fit when left out. Pipeline and data parallelism are options."""
     replicas: int = 1
+    adapter_ranks: tuple[int, ...] = ()
+    """Ranks of the LoRA adapters that lie beside the model."""
     storage: str = STORAGE
     """Backend of the model cache, a name of catalog/cold_start.yaml."""
 
@@ -48,6 +50,15 @@ class ModelPlan:
     cold: ColdStart
     throughput: Throughput | None
     cost: Cost | None
+    adapter_ranks: tuple[int, ...] = ()
+
+    @property
+    def stored_gib(self) -> float:
+        """Room the files need: `1.2 x` checkpoint and draft, since a download writes beside what is complete, and adapters."""
+        placed = self.placement
+        draft = placed.options.speculative.draft if placed.options.speculative else None
+        adapters = sum(adapter_bytes(placed.model, rank) for rank in self.adapter_ranks)
+        return (DISK_RESERVE * (placed.model.total_bytes() + (draft.total_bytes() if draft else 0)) + adapters) / GIB
 
     @property
     def weights_gib(self) -> float:
@@ -60,29 +71,30 @@ class ModelPlan:
         return startup_probe_seconds(self.cold)
 
     @property
-    def engine_ready_seconds(self) -> int:
-        """How long the engine may take before it gives itself up."""
-        return engine_ready_timeout_seconds(self.cold)
-
-    @property
     def deadline_seconds(self) -> int:
         """Until a rollout counts as failed."""
         return progress_deadline_seconds(self.cold)
 
     @property
     def shared_memory_mib(self) -> int:
-        """MiB of /dev/shm."""
-        return shared_memory_mib(self.placement.accelerators)
+        """MiB of /dev/shm of each node's part."""
+        return shared_memory_mib(self.placement.accelerators_per_node)
 
     @property
     def memory_mib(self) -> int:
-        """MiB of host memory, shared memory included."""
-        return host_memory_mib(self.weights_gib, self.placement.accelerators, self.shared_memory_mib)
+        """MiB of host memory of each node's part, shared memory included."""
+        placed = self.placement
+        return host_memory_mib(
+            self.weights_gib / placed.nodes,
+            placed.accelerators_per_node,
+            self.shared_memory_mib,
+            offloaded_gib=placed.options.kv_offloading_gib / placed.nodes,
+        )
 
     @property
     def cpus(self) -> int:
-        """CPUs to request."""
-        return cpus(self.placement.accelerators)
+        """CPUs to request for each node's part."""
+        return cpus(self.placement.accelerators_per_node)
 
     def rows(self) -> tuple[Row, ...]:
         """Every derived number with its formula and source."""
@@ -108,7 +120,8 @@ class ModelPlan:
         graphs = f" + {terms.cuda_graph_gib:.1f} CUDA graphs" if terms.cuda_graphs_inside_budget else ""
         lines = {
             "hardware": f"{_count(placed.replicas, 'replica')} of {placed.accelerators} x {card.name} "
-            f"({card.memory_gib:.1f} GiB each) on pool {placed.offer.name}",
+            f"({card.memory_gib:.1f} GiB each){f' over {placed.nodes} nodes' if placed.nodes > 1 else ''} "
+            f"on pool {placed.offer.name}",
             "memory": f"{terms.weights_gib:.1f} weights + {terms.non_torch_gib:.1f} non-torch"
             f" + {terms.activation_gib:.1f} activation{graphs} + {terms.kv_cache_gib:.1f} KV cache"
             f" = {terms.budget_gib:.1f} of {terms.total_gib:.1f} GiB",
@@ -172,7 +185,8 @@ def plan_stack(
         try:
             plans[wanted.name] = _plan(wanted, region, prices)
         except RefusedError as error:
-            refusals.append(Refusal(f"models.{wanted.name}", str(error)))
+            key = f"models.{wanted.name}.{error.setting}" if error.setting else f"models.{wanted.name}"
+            refusals.append(Refusal(key, str(error)))
     free = _free(plans.values())
     refusals += [_pool_refusal(pool, plans.values()) for pool, accelerators in free.items() if accelerators < 0]
     total = stack_cost([plan.cost for plan in plans.values() if plan.cost is not None])
@@ -185,7 +199,7 @@ def plan_stack(
 
 def _plan(wanted: StackModel, region: str, prices: Mapping[str, float] | None) -> ModelPlan:
     options = tuned(wanted.options, wanted.profile)
-    placed = place(wanted.model, wanted.offer, options, replicas=wanted.replicas, accelerators=wanted.accelerators)
+    placed = place(wanted.model, wanted.offer, options, replicas=wanted.replicas, tensor=wanted.tensor)
     instances = wanted.replicas * placed.accelerators / wanted.offer.per_node
     meant = forecast(
         wanted.name,
@@ -194,12 +208,20 @@ def _plan(wanted: StackModel, region: str, prices: Mapping[str, float] | None) -
         placed.options,
         placed.fit,
         replicas=wanted.replicas,
+        nodes_per_server=placed.nodes,
         storage=wanted.storage,
         rented=Rented(instance_type=wanted.instance_type, instances=instances, region=region, prices=prices)
         if wanted.instance_type
         else None,
     )
-    return ModelPlan(name=wanted.name, placement=placed, cold=meant.cold, throughput=meant.throughput, cost=meant.cost)
+    return ModelPlan(
+        name=wanted.name,
+        placement=placed,
+        cold=meant.cold,
+        throughput=meant.throughput,
+        cost=meant.cost,
+        adapter_ranks=wanted.adapter_ranks,
+    )
 
 
 def _free(plans: Iterable[ModelPlan]) -> dict[str, int]:

@@ -45,12 +45,12 @@ def karpenter_consolidate_after_seconds(cold: ColdStart) -> int:
     return max(600, rounded_up(SAFETY * cold.total_s, 60))
 
 
-def engine_ready_timeout_seconds(cold: ColdStart) -> int:
-    """`VLLM_ENGINE_READY_TIMEOUT_S`: vLLM's 600 s, or `SAFETY x` the start of the container in full minutes where that is more.
+def engine_ready_seconds(startup_probe: int) -> int:
+    """`VLLM_ENGINE_READY_TIMEOUT_S`: vLLM's 600 s, or what the startup probe allows where that is more.
 
-    vLLM 0.33 gives up after it, whatever the startup probe allows (vllm-project/vllm#35616).
+    vLLM 0.33 gives up after it, whatever the probe allows (vllm-project/vllm#35616); so the probe alone decides.
     """
-    return max(600, rounded_up(SAFETY * cold.container_s, 60))
+    return max(600, startup_probe)
 
 
 def timeouts(cold: ColdStart) -> tuple[Derived, ...]:
@@ -78,8 +78,8 @@ def timeouts(cold: ColdStart) -> tuple[Derived, ...]:
         ),
         (
             "VLLM_ENGINE_READY_TIMEOUT_S",
-            engine_ready_timeout_seconds(cold),
-            f"max(600 s, {SAFETY} x {cold.container_s:.0f} s)",
+            engine_ready_seconds(startup_probe_seconds(cold)),
+            "max(600 s, startup probe)",
             "vLLM 0.33 vllm/envs.py; vllm-project/vllm#35616",
         ),
     )

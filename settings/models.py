@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.inputs import Model
-from components.types import DnsLabel, HostPath, Repository, Revision
+from components.serving.config import AdapterName, DrainConfig, MultiNode, Parser, Task, check_adapters
+from components.types import DnsLabel, HostPath, Repository, Revision, SecretKeyName
+from components.versions import VLLM, VLLM_IMAGE
 
 
 class CacheSettings(Model):
@@ -27,6 +29,98 @@ class CacheSettings(Model):
         return {"hostPath": "hostPath-nvme", "efs": "efs"}[self.kind]
 
 
+class ParallelismSettings(Model):
+    """How the accelerators of one replica share the work; their product is how many there are."""
+
+    tensor: int | None = Field(
+        None, ge=1, description="Accelerators that share each layer, on one node; the fewest that fit.", examples=[2]
+    )
+    pipeline: int = Field(1, ge=1, description="Stages of layers, on one node or one to a node.", examples=[2])
+    data: int = Field(1, ge=1, description="Copies of the layers that share one queue.", examples=[2])
+    expert: bool = Field(False, description="Divide experts as a whole among the accelerators.")
+
+
+class CheckpointSettings(Model):
+    """A further repository that is downloaded beside the model."""
+
+    source: Repository = Field(description="Repository on Hugging Face.")
+    revision: Revision = Field(description="Commit of that repository, 40 hexadecimal digits.")
+
+
+class DraftSettings(CheckpointSettings):
+    """The model that proposes tokens."""
+
+    config_file: str | None = Field(
+        None, min_length=1, description="Its config.json, from the root of the project, where the catalogue does not have it."
+    )
+
+
+class SpeculativeSettings(Model):
+    """Speculative decoding: something cheap proposes tokens, the model checks them all at once."""
+
+    method: Literal["ngram", "suffix", "mtp", "eagle", "eagle3", "draft_model"] = Field(
+        description="What proposes tokens.", examples=["ngram"]
+    )
+    tokens: int = Field(3, ge=1, le=32, description="Tokens proposed at a time.", examples=[3])
+    draft: DraftSettings | None = Field(None, description="The model that proposes, for eagle, eagle3 and draft_model.")
+
+    @model_validator(mode="after")
+    def _draft_where_one_proposes(self) -> "SpeculativeSettings":
+        if self.method in ("eagle", "eagle3", "draft_model") and self.draft is None:
+            raise ValueError(f"draft is missing; method {self.method} needs the model that proposes, or use method: ngram")
+        if self.method in ("ngram", "suffix", "mtp") and self.draft is not None:
+            raise ValueError(f"draft: method {self.method} has no model of its own; remove it, or use method: draft_model")
+        return self
+
+
+class AdapterSettings(CheckpointSettings):
+    """A LoRA adapter."""
+
+    rank: int = Field(ge=1, description="Its rank (r of its adapter_config.json).", examples=[16])
+
+
+class LoraSettings(Model):
+    """LoRA adapters, the same on every replica and after every restart."""
+
+    adapters: Mapping[AdapterName, AdapterSettings] = Field(min_length=1, description="By the name clients ask for.")
+    max_rank: int = Field(
+        16, description="Largest rank the engine has room for: 1, 8, 16, 32, 64, 128, 256, 320 or 512.", examples=[16]
+    )
+    max_loras: int | None = Field(None, ge=1, description="Adapters in one batch; all when left out.", examples=[3])
+
+    @property
+    def slots(self) -> int:
+        """Adapters in one batch."""
+        return self.max_loras or len(self.adapters)
+
+    @model_validator(mode="after")
+    def _fit(self) -> "LoraSettings":
+        check_adapters({name: adapter.rank for name, adapter in self.adapters.items()}, self.max_rank, self.slots)
+        return self
+
+
+class SecretKeySettings(Model):
+    """One value of a Secret that is there already."""
+
+    name: DnsLabel = Field(description="Name of the Secret, in the namespace of the models.", examples=["hugging-face"])
+    key: SecretKeyName = Field("token", description="Key of the value in it.", examples=["token"])
+
+
+class EngineSettings(Model):
+    """The engine's image and version."""
+
+    version: str = Field(VLLM, pattern=r"^\d+\.\d+\.\d+$", description="Version of vLLM in the image.", examples=[VLLM])
+    image: str | None = Field(
+        None,
+        min_length=1,
+        description="Image with a tag or digest, where the official one is not wanted.",
+        examples=[VLLM_IMAGE],
+    )
+    accepted_advisories: tuple[str, ...] = Field(
+        (), description="Advisories of an older engine that somebody decided to live with.", examples=["[CVE-2026-48746]"]
+    )
+
+
 class ModelSettings(Model):
     """One model and its server."""
 
@@ -39,8 +133,13 @@ class ModelSettings(Model):
         examples=["stacks/models/my-model.json"],
     )
     node_pool: DnsLabel = Field(description="Pool the servers run on.", examples=["l4"])
-    accelerators: int | None = Field(
-        None, ge=1, description="Accelerators of one replica; the fewest that fit when left out.", examples=[1]
+    task: Task = Field(Task.GENERATE, description="What the model is for.", examples=["embed"])
+    aliases: tuple[AdapterName, ...] = Field((), description="Further names clients may ask for.", examples=["[gpt-4o-mini]"])
+    parallelism: ParallelismSettings = Field(
+        default_factory=ParallelismSettings, description="How the accelerators of one replica share the work."
+    )
+    multi_node: MultiNode = Field(
+        MultiNode.LEADER_WORKER_SET, description="Who keeps a replica together that spans several nodes."
     )
     replicas: int = Field(1, ge=1, description="Servers of this model.", examples=[1])
     profile: Literal["balanced", "throughput", "latency", "long-context"] = Field(
@@ -59,7 +158,40 @@ class ModelSettings(Model):
     kv_cache_dtype: Literal["auto", "bfloat16", "float16", "fp8"] = Field(
         "auto", description="Number format of the KV cache; auto follows the checkpoint.", examples=["fp8"]
     )
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto", description="Number format of computation; auto follows the checkpoint.", examples=["float16"]
+    )
+    quantization: Literal["fp8", "experts_int8"] | None = Field(
+        None, description="How the engine quantizes a checkpoint that is not quantized while it loads.", examples=["fp8"]
+    )
+    prefix_caching: bool | None = Field(None, description="Prompts that begin alike share their cache; the engine's choice.")
+    chunked_prefill: bool | None = Field(None, description="Long prompts are computed in parts; the engine's choice.")
+    enforce_eager: bool = Field(False, description="Neither compile nor capture graphs: starts sooner, answers slower.")
+    kv_offloading_gib: float = Field(
+        0, ge=0, le=8192, description="Host memory of one replica for KV cache the accelerators have no room for.", examples=[32]
+    )
+    speculative: SpeculativeSettings | None = Field(None, description="Speculative decoding.")
+    lora: LoraSettings | None = Field(None, description="LoRA adapters, the same on every replica.")
+    tool_call_parser: Parser | None = Field(None, description="Parser of tool calls; without one no tools.", examples=["hermes"])
+    reasoning_parser: Parser | None = Field(None, description="Parser of the model's reasoning.", examples=["qwen3"])
     cache: CacheSettings = Field(default_factory=CacheSettings, description="Where the model lies.")
+    token_secret: SecretKeySettings | None = Field(
+        None, description="Secret with the Hugging Face token that a gated model needs; only the download reads it."
+    )
+    api_key_secret: SecretKeySettings | None = Field(
+        None, description="Secret with the key clients must send; without one whoever reaches the port is answered."
+    )
+    engine: EngineSettings = Field(default_factory=EngineSettings, description="The engine's image and version.")
+    drain: DrainConfig = Field(default_factory=DrainConfig, description="How a server stops, in seconds.")
+    priority_class_name: DnsLabel | None = Field(None, description="Priority class of the pods.", examples=["serving"])
+    host_users: bool | None = Field(None, description="False gives each pod a user namespace of its own.")
+    extra_arguments: tuple[str, ...] = Field(
+        (), description="Further arguments of the engine, screened.", examples=["[--enable-prompt-tokens-details]"]
+    )
+    environment: Mapping[str, str] = Field(
+        default_factory=dict, description="Further environment of the engine, screened; nothing secret."
+    )
+    verify: bool = Field(True, description="Whether a rollout ends with a check that the model answers.")
 
 
 class BudgetSettings(Model):

@@ -10,7 +10,7 @@ from planner.catalog.models import UnknownModelError
 from planner.catalog.models import model as catalog_model
 from planner.host import Host
 from planner.model import Model as PlannedModel
-from planner.options import Options, device
+from planner.options import Options, Speculative, device
 from planner.request import RequestError, config_of, model_of
 from planner.stack import StackModel, StackPlan, StackRefusedError, plan_stack
 from settings.models import ModelSettings
@@ -47,31 +47,64 @@ def _stack_model(settings: Settings, name: str, model: ModelSettings, root: Path
         offer=_offer(pool, instance),
         instance_type=instance,
         profile=model.profile,
-        options=Options(
-            max_model_len=model.max_model_len,
-            max_num_seqs=model.max_num_seqs,
-            max_num_batched_tokens=model.max_num_batched_tokens,
-            gpu_memory_utilization=model.gpu_memory_utilization,
-            kv_cache_dtype=model.kv_cache_dtype,
-            # The servers of this platform answer text.
-            language_model_only=True,
-        ),
-        accelerators=model.accelerators,
+        options=_options(model, root),
+        tensor=model.parallelism.tensor,
         replicas=model.replicas,
+        adapter_ranks=tuple(adapter.rank for adapter in model.lora.adapters.values()) if model.lora else (),
         storage=model.cache.backend,
     )
 
 
+def _options(model: ModelSettings, root: Path) -> Options:
+    sizes, lora = model.parallelism, model.lora
+    return Options(
+        pipeline_parallel_size=sizes.pipeline,
+        data_parallel_size=sizes.data,
+        enable_expert_parallel=sizes.expert,
+        max_model_len=model.max_model_len,
+        max_num_seqs=model.max_num_seqs,
+        max_num_batched_tokens=model.max_num_batched_tokens,
+        gpu_memory_utilization=model.gpu_memory_utilization,
+        kv_cache_dtype=model.kv_cache_dtype,
+        kv_offloading_gib=model.kv_offloading_gib,
+        dtype=model.dtype,
+        enforce_eager=model.enforce_eager,
+        enable_prefix_caching=model.prefix_caching is not False,
+        # The servers of this platform answer text.
+        language_model_only=True,
+        max_loras=lora.slots if lora else 0,
+        max_lora_rank=lora.max_rank if lora else 16,
+        speculative=_speculative(model, root),
+        vllm_version=model.engine.version,
+    )
+
+
+def _speculative(model: ModelSettings, root: Path) -> Speculative | None:
+    wanted = model.speculative
+    if wanted is None:
+        return None
+    draft = wanted.draft
+    # A head of one layer has no configuration the planner reads; it is estimated from the model.
+    known = draft and (wanted.method == "draft_model" or draft.config_file)
+    planned = _checkpoint(draft.source, draft.config_file, root, "speculative.draft.") if draft and known else None
+    return Speculative(method=wanted.method, tokens=wanted.tokens, draft=planned)
+
+
 def _planned_model(model: ModelSettings, root: Path) -> PlannedModel:
-    if model.config_file is not None:
-        config = config_of(root / model.config_file, model.config_file)
+    return _checkpoint(model.source, model.config_file, root, quantization=model.quantization, dtype=model.dtype)
+
+
+def _checkpoint(source: str, file: str | None, root: Path, key: str = "", **asked: str | None) -> PlannedModel:
+    if file is not None:
+        config = config_of(root / file, file)
     else:
         try:
-            config = catalog_model(model.source).config
+            config = catalog_model(source).config
         except UnknownModelError as error:
-            example = f"configFile: stacks/models/{model.source.rpartition('/')[2]}.json"
+            example = f"{key}configFile: stacks/models/{source.rpartition('/')[2]}.json"
             raise RequestError(f"{error.fact}; save its config.json in the project and name it, e.g. {example}") from None
-    return model_of({"config": config, "model": model.source})[0]
+    question = {name: value for name, value in asked.items() if value is not None}
+    return model_of({"config": config, "model": source, **question})[0]
 
 
 def _offer(pool: NodePool, instance: str | None) -> Offer:
@@ -93,7 +126,14 @@ def _offer(pool: NodePool, instance: str | None) -> Offer:
             f"cluster.nodePools.{name}.accelerator.product: {error.fact}; of another card give memoryGib alone"
         ) from None
     host = Host(cpus=known.vcpus, memory_mib=known.memory_mib) if known else None
-    # One server is on one node so far.
+    fabric = pool.fabric_interfaces > 0
     return Offer(
-        name=name, device=card, per_node=pool.accelerator.per_node, several_nodes=False, max_nodes=pool.max_nodes, host=host
+        name=name,
+        device=card,
+        per_node=pool.accelerator.per_node,
+        efa=fabric,
+        # Several nodes are suggested only where they have a network made for it.
+        several_nodes=fabric and pool.max_nodes > 1,
+        max_nodes=pool.max_nodes,
+        host=host,
     )

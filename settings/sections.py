@@ -13,7 +13,9 @@ from components.cluster.endpoints import check_endpoints
 from components.cluster.images import ami_type, check_release
 from components.cluster.network import NatGateways
 from components.inputs import Model
-from components.serving.config import check_accelerators, check_model_name
+from components.serving.config import check_model_name
+from components.serving.lifecycle import check_stop
+from components.serving.placement import check_one_replica
 from components.storage.model_cache import check_one_node
 from components.types import DnsLabel
 from settings.aws import AwsSettings, NetworkSettings, StorageSettings
@@ -134,7 +136,9 @@ class Settings(Model):
                 raise ValueError(f"{key}.nodePool: {model.node_pool!r} is not a pool of this cluster; known: {known}")
             pool = self.cluster.pool(model.node_pool)
             _at(key, check_model_name, name)
-            _at(f"{key}.accelerators", check_accelerators, model.accelerators or 1, pool)
+            sizes = model.parallelism
+            _in(key, check_one_replica, sizes.tensor or 1, (sizes.tensor or 1) * sizes.pipeline * sizes.data, pool)
+            _in(key, check_stop, model.drain.drain(), pool)
             if model.cache.kind == "hostPath":
                 _at(f"{key}.cache", check_one_node, pool)
             elif not self.storage or not self.storage.efs:

@@ -58,6 +58,11 @@ class EksPool(Model):
             return self.taints
         return (Taint(key=self.resource, value="present", effect=TaintEffect.NO_SCHEDULE),)
 
+    @property
+    def interruptible(self) -> bool:
+        """Whether its nodes can go with two minutes' notice."""
+        return False
+
     def contract(self) -> NodePool:
         """The pool as workloads know it."""
         first = self.types()[0]
@@ -67,6 +72,7 @@ class EksPool(Model):
             max_nodes=self.max_nodes,
             labels={POOL_LABEL: self.name},
             taints=self.effective_taints(),
+            interruptible=self.interruptible,
         )
 
 

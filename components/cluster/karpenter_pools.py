@@ -90,6 +90,10 @@ class Pool(EksPool):
             )
         return self
 
+    @property
+    def interruptible(self) -> bool:
+        return CapacityType.SPOT in self.capacity_types
+
 
 def node_class_spec(
     pool: Pool,

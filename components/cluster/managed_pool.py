@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from pydantic import Field, model_validator
 
-from components.cluster.capacity import Capacity
+from components.cluster.capacity import Capacity, CapacityKind
 from components.cluster.eks_pool import EksPool
 from components.cluster.images import Image, ami_type
 from components.cluster.launch_template import Disk, efa_interfaces
@@ -30,6 +30,10 @@ class ManagedPool(EksPool):
         if self.capacity.reservation_id and len(self.instance_types) > 1:
             raise ValueError("instanceTypes: a reservation and a capacity block are of one type; name that one")
         return self
+
+    @property
+    def interruptible(self) -> bool:
+        return self.capacity.kind is CapacityKind.SPOT
 
     def check_zones(self, zones: Collection[str]) -> None:
         """Raise ValueError when its reservation is in a zone it may not use, or its placement group would be in several."""

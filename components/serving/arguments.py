@@ -1,45 +1,191 @@
 """The engine's command line. Pure: settings and engine version in, arguments out; a flag the version lacks is refused."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pulumi
 import yaml
 
-from components.serving.config import ServerConfig
+from components.serving.config import Lora, MultiNode, ServerConfig, Speculative, Task
 
 PORT = 8000
 """The engine's default port, for the API and for /health and /metrics alike."""
+MASTER_PORT = 29501
+"""Where the pods of a replica that spans nodes find each other: vLLM's default."""
+
+Value = pulumi.Input[str] | list[pulumi.Input[str]] | bool
+"""What follows a flag: one word, several, or none (true); a flag that is false is left out."""
+
+OWNED = MappingProxyType(
+    {
+        "--model": "source",
+        "--served-model-name": "aliases",
+        "--port": "a Service",
+        "--host": "a Service",
+        "--uds": "a Service",
+        "--tensor-parallel-size": "parallelism.tensor",
+        "--pipeline-parallel-size": "parallelism.pipeline",
+        "--data-parallel-size": "parallelism.data",
+        "--enable-expert-parallel": "parallelism.expert",
+        "--nnodes": "parallelism",
+        "--node-rank": "parallelism",
+        "--master-addr": "parallelism",
+        "--master-port": "parallelism",
+        "--headless": "parallelism",
+        "--distributed-executor-backend": "multiNode",
+        "--max-model-len": "maxModelLen",
+        "--max-num-seqs": "maxNumSeqs",
+        "--max-num-batched-tokens": "maxNumBatchedTokens",
+        "--gpu-memory-utilization": "gpuMemoryUtilization",
+        "--dtype": "dtype",
+        "--quantization": "quantization",
+        "--kv-cache-dtype": "kvCacheDtype",
+        "--kv-offloading-size": "kvOffloadingGib",
+        "--kv-offloading-backend": "kvOffloadingGib",
+        "--enable-prefix-caching": "prefixCaching",
+        "--enable-chunked-prefill": "chunkedPrefill",
+        "--enforce-eager": "enforceEager",
+        "--speculative-config": "speculative",
+        "--enable-lora": "lora",
+        "--lora-modules": "lora.adapters",
+        "--max-loras": "lora.maxLoras",
+        "--max-lora-rank": "lora.maxRank",
+        "--enable-auto-tool-choice": "toolCallParser",
+        "--tool-call-parser": "toolCallParser",
+        "--reasoning-parser": "reasoningParser",
+        "--runner": "task",
+        "--load-format": "cache",
+        "--safetensors-load-strategy": "cache",
+        "--model-loader-extra-config": "cache",
+        "--shutdown-timeout": "drain.shutdownTimeout",
+    }
+)
+"""Flags this platform sets itself, and the setting to use instead."""
 
 
-def vllm_arguments(config: ServerConfig, version: str, drain_seconds: int) -> list[pulumi.Input[str]]:
+def vllm_arguments(config: ServerConfig) -> list[pulumi.Input[str]]:
     """Arguments of `vllm serve`, which is the image's entry point."""
-    flags: dict[str, str | None] = {
-        "--served-model-name": config.model_name,
+    flags = {flag: value for flag, value in _flags(config).items() if value is not False}
+    check_flags(flags, config.engine_version)
+    return [config.model_path, *_words(flags), *config.extra_arguments]
+
+
+def _flags(config: ServerConfig) -> dict[str, Value]:
+    common: dict[str, Value] = {
+        "--served-model-name": list(config.served_names()),
         "--port": str(PORT),
-        "--tensor-parallel-size": str(config.accelerators),
         "--max-model-len": str(config.max_model_len),
         "--gpu-memory-utilization": str(config.gpu_memory_utilization),
         # Pickled weights run code when loaded; `auto` would fall back to them.
-        "--load-format": "safetensors",
+        "--load-format": config.load.format,
         # Without it SIGTERM aborts the requests in flight.
-        "--shutdown-timeout": str(drain_seconds),
+        "--shutdown-timeout": str(config.drain.shutdown_timeout),
         # The servers of this platform answer text; this removes the whole media surface.
-        "--language-model-only": None,
+        "--language-model-only": True,
         "--disable-access-log-for-endpoints": "/health,/metrics",
+        "--enforce-eager": config.enforce_eager,
     }
-    if config.max_num_seqs is not None:
-        flags["--max-num-seqs"] = str(config.max_num_seqs)
-    if config.max_num_batched_tokens is not None:
-        flags["--max-num-batched-tokens"] = str(config.max_num_batched_tokens)
-    if config.kv_cache_dtype != "auto":
-        flags["--kv-cache-dtype"] = config.kv_cache_dtype
-    if config.enable_expert_parallel:
-        flags["--enable-expert-parallel"] = None
-    check_flags(flags, version)
-    words = [word for flag, value in flags.items() for word in ((flag,) if value is None else (flag, value))]
-    return [config.model_path, *words]
+    return (
+        common
+        | _parallel(config)
+        | _asked(config)
+        | _loading(config)
+        | (_speculative(config.speculative) if config.speculative else {})
+        | (_lora(config.lora) if config.lora else {})
+        | _task(config)
+    )
+
+
+def _parallel(config: ServerConfig) -> dict[str, Value]:
+    sizes = config.parallelism
+    flags: dict[str, Value] = {"--tensor-parallel-size": str(sizes.tensor), "--enable-expert-parallel": sizes.expert}
+    if sizes.pipeline > 1:
+        flags["--pipeline-parallel-size"] = str(sizes.pipeline)
+    if sizes.data > 1:
+        flags["--data-parallel-size"] = str(sizes.data)
+    if config.nodes > 1 and config.multi_node is MultiNode.RAY_SERVICE:
+        flags["--distributed-executor-backend"] = "ray"
+    return flags
+
+
+def _asked(config: ServerConfig) -> dict[str, Value]:
+    """What is left to the engine where nobody decides it."""
+    flags: dict[str, Value] = {}
+    for flag, number in (
+        ("--max-num-seqs", config.max_num_seqs),
+        ("--max-num-batched-tokens", config.max_num_batched_tokens),
+        ("--quantization", config.quantization),
+    ):
+        if number is not None:
+            flags[flag] = str(number)
+    for flag, text in (("--kv-cache-dtype", config.kv_cache_dtype), ("--dtype", config.dtype)):
+        if text != "auto":
+            flags[flag] = text
+    for name, wanted in (("prefix-caching", config.enable_prefix_caching), ("chunked-prefill", config.enable_chunked_prefill)):
+        if wanted is not None:
+            flags[f"--{'enable' if wanted else 'disable'}-{name}"] = True
+    if config.kv_offloading_gib:
+        flags |= {"--kv-offloading-size": f"{config.kv_offloading_gib:g}", "--kv-offloading-backend": "native"}
+    return flags
+
+
+def _loading(config: ServerConfig) -> dict[str, Value]:
+    flags: dict[str, Value] = {}
+    if config.load.strategy and config.load.format == "safetensors":
+        flags["--safetensors-load-strategy"] = config.load.strategy
+    if extra := config.load.extra_config():
+        flags["--model-loader-extra-config"] = _json(extra)
+    return flags
+
+
+def _speculative(wanted: Speculative) -> dict[str, Value]:
+    fields: dict[str, Any] = {"method": wanted.method, "num_speculative_tokens": wanted.tokens}
+    if wanted.model_path is not None:
+        path = pulumi.Output.from_input(wanted.model_path)
+        return {"--speculative-config": path.apply(lambda model: _json(fields | {"model": model}))}
+    return {"--speculative-config": _json(fields)}
+
+
+def _lora(wanted: Lora) -> dict[str, Value]:
+    return {
+        "--enable-lora": True,
+        "--max-loras": str(wanted.slots),
+        "--max-lora-rank": str(wanted.max_rank),
+        "--lora-modules": [pulumi.Output.concat(name, "=", adapter.path) for name, adapter in sorted(wanted.adapters.items())],
+    }
+
+
+def _task(config: ServerConfig) -> dict[str, Value]:
+    if config.task is Task.EMBED:
+        return {"--runner": "pooling"}
+    flags: dict[str, Value] = {
+        # `auto` may choose a backend with known denials of service (PYSEC-2026-3933).
+        "--structured-outputs-config": _json({"backend": "xgrammar"}),
+    }
+    if config.tool_call_parser:
+        flags |= {"--enable-auto-tool-choice": True, "--tool-call-parser": config.tool_call_parser}
+    if config.reasoning_parser:
+        flags["--reasoning-parser"] = config.reasoning_parser
+    return flags
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value), sort_keys=True, separators=(",", ":"))
+
+
+def _words(flags: Mapping[str, Value]) -> list[pulumi.Input[str]]:
+    words: list[pulumi.Input[str]] = []
+    for flag, value in flags.items():
+        words.append(flag)
+        if isinstance(value, list):
+            words += value
+        elif not isinstance(value, bool):
+            words.append(value)
+    return words
 
 
 def check_flags(flags: Iterable[str], version: str) -> None:
@@ -51,7 +197,10 @@ def check_flags(flags: Iterable[str], version: str) -> None:
 
 @cache
 def known_flags(version: str) -> frozenset[str]:
-    """Every spelling of every flag of that engine version."""
+    """Every spelling of every flag of that engine version. Raises ValueError for a version nobody recorded."""
+    if not _table(version).exists():
+        known = ", ".join(sorted(path.stem.removeprefix("vllm-") for path in _table("*").parent.glob("vllm-[0-9]*[0-9].yaml")))
+        raise ValueError(f"the flags of vLLM {version} are not recorded; use one of {known}")
     return frozenset(flag for aliases in yaml.safe_load(_table(version).read_text())["flags"] for flag in aliases)
 
 

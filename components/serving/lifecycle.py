@@ -1,27 +1,38 @@
-"""How a server starts and stops, and how one version follows another. Pure functions, all times in seconds."""
+"""How one version of a server follows another, and what may be taken away meanwhile. Pure functions."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from components.serving.arguments import PORT
-from planner.cold_start import PROBE_PERIOD
-from planner.drain import Drain
-
-DRAIN = Drain()
-"""Time to leave the endpoints, for requests in flight, and to free the accelerators; it fits the 120 s of a spot interruption."""
+from components.types import NodePool
+from planner.drain import Drain, check_drain
 
 
-def probes(startup_seconds: int) -> dict[str, Any]:
-    """The three probes. Liveness begins only when the start is over, so a loading model is never killed for loading."""
-    health = {"httpGet": {"path": "/health", "port": PORT}}
-    return {
-        "startupProbe": health | {"periodSeconds": PROBE_PERIOD, "failureThreshold": -(-startup_seconds // PROBE_PERIOD)},
-        "readinessProbe": health | {"periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3},
-        "livenessProbe": health | {"periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
-    }
+def rollout(replicas: int, accelerators: int, spare_accelerators: int) -> dict[str, Any]:
+    """Deployment strategy: the new replica first where the pool has room for it, else an old one must make room.
 
-
-def rollout(accelerators: int, spare_accelerators: int) -> dict[str, Any]:
-    """Deployment strategy: the new replica first where the pool has room for it, else the old one must make room."""
+    A surge without room would wait for accelerators that the old replica holds, and the old one for the new.
+    """
     if spare_accelerators >= accelerators:
         return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    if replicas > 1:
+        return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
     return {"type": "Recreate"}
+
+
+def check_stop(drain: Drain, pool: NodePool) -> None:
+    """Raise ValueError when a server would be killed before it has drained."""
+    parts = (drain.pre_stop, drain.shutdown_timeout, drain.teardown, drain.grace)
+    if problem := check_drain(*parts, spot=pool.interruptible):
+        raise ValueError(f"drain: {problem}")
+
+
+def disruption_budget(match: Mapping[str, str], pods_of_replica: int = 1) -> dict[str, Any]:
+    """Spec of the PodDisruptionBudget: one replica at a time, and a pod that does not work never holds a node up.
+
+    `maxUnavailable`, since `minAvailable: 1` of a single replica would keep its node from ever being drained.
+    """
+    return {
+        "maxUnavailable": pods_of_replica,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": dict(match)},
+    }

@@ -1,106 +1,170 @@
 """The Kubernetes objects of a server. Pure functions; names of other objects may be outputs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
 
 from components.base import selector
-from components.pods import ENGINE_HOME, ENGINE_SCRATCH, on_pool, resources, restricted_container, restricted_pod, scratch
+from components.pods import ENGINE_SCRATCH, on_pool, resources, restricted_container, restricted_pod, scratch
 from components.serving.arguments import PORT
 from components.serving.config import ServerConfig
-from components.serving.lifecycle import DRAIN, probes, rollout
+from components.serving.invariants import MODELS, START, WEIGHTS
+from components.serving.lifecycle import rollout
+from components.serving.probes import probes
 from components.storage.manifests import MODEL_ROOT
-from planner.host import cpus
 
+ENGINE = "engine"
+"""Name of the container that answers."""
+FABRIC = "vpc.amazonaws.com/efa"
+"""What EFA's device plugin offers (aws/eks-charts, aws-efa-k8s-device-plugin)."""
+_HUGE_PAGES_MIB = 5120
+"""Huge pages of 2 MiB for libfabric: what AWS's own EFA examples ask for (AWS EKS user guide, node-efa)."""
 _SCRATCH_MIB = 10240
 """Compiled kernels and graphs take a few GiB at most; the rest are logs."""
+_KEY_DIRECTORY = "/run/secrets/api-key"
+_WITH_KEY = 'VLLM_API_KEY="$$(cat {file})" && export VLLM_API_KEY && exec vllm serve "$@"'
+"""The key is a file, so it is in no manifest, no argument and no environment that Kubernetes knows. `$$` is Kubernetes' `$`."""
 
 
-def environment(config: ServerConfig) -> dict[str, str]:
-    """Environment of the engine: it writes to volumes only, reads models from the cache only, reports nothing, caps requests."""
-    return {
-        "HOME": ENGINE_HOME,
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "DO_NOT_TRACK": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_CACHE_ROOT": f"{ENGINE_HOME}/.cache/vllm",
-        "VLLM_ENGINE_READY_TIMEOUT_S": str(max(config.startup(), 600)),
-        # One request must not fan out without bound (CVE-2026-34756), nor follow a redirect inside the cluster.
-        "VLLM_MAX_N_SEQUENCES": "64",
-        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
-        # Empty: load no plugin that happens to be installed.
-        "VLLM_PLUGINS": "",
-    }
+@dataclass(frozen=True)
+class Around:
+    """What a server's pod uses that others made."""
+
+    image: str
+    config_map: pulumi.Input[str]
+    service_account: pulumi.Input[str]
+    init_containers: Sequence[Mapping[str, Any]] = ()
+    """What must be true before the engine starts."""
+    volumes: Sequence[Mapping[str, Any]] = ()
+    mounts: Sequence[Mapping[str, Any]] = field(default=())
+    """Further volumes, and where the engine has them."""
 
 
-def deployment(
-    config: ServerConfig,
-    *,
-    image: str,
-    arguments: Sequence[pulumi.Input[str]],
-    config_map: pulumi.Input[str],
-    service_account: pulumi.Input[str],
-    common: Mapping[str, str],
+def pod(
+    config: ServerConfig, around: Around, arguments: Sequence[pulumi.Input[str]], labels: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Spec of the Deployment."""
-    if config.pool.accelerator is None:
-        raise ValueError(f"pool {config.pool.name} has no accelerators")
-    volumes, mounts = scratch(ENGINE_SCRATCH)
-    shared_memory = {"medium": "Memory", "sizeLimit": f"{config.shared_memory_mib()}Mi"}
-    match = selector(dict(common))
+    """The pod template of one node of a replica."""
+    volumes, mounts = _volumes(config)
+    spec: dict[str, Any] = {
+        "serviceAccountName": around.service_account,
+        **_placed(config, labels),
+        "terminationGracePeriodSeconds": config.drain.drain().grace,
+        "securityContext": restricted_pod(),
+        "containers": [_engine(config, around, arguments, [*mounts, *around.mounts])],
+        "volumes": [*volumes, *around.volumes],
+    }
+    if around.init_containers:
+        spec["initContainers"] = list(around.init_containers)
+    if config.priority_class_name:
+        spec["priorityClassName"] = config.priority_class_name
+    if config.host_users is not None:
+        spec["hostUsers"] = config.host_users
+    return {"metadata": {"labels": dict(labels)}, "spec": spec}
+
+
+def annotations(config: ServerConfig) -> dict[str, str]:
+    """What a server's numbers were derived from, for people and for `invariants`. Not on its pods: no rollout for a forecast."""
+    found = {WEIGHTS: f"{config.weights_gib:.1f}"}
+    if config.predicted_start_seconds is not None:
+        found[START] = f"{config.predicted_start_seconds:.0f}"
+    return found
+
+
+def deployment(config: ServerConfig, template: Mapping[str, Any]) -> dict[str, Any]:
+    """Spec of the Deployment of replicas that fit a node each."""
     return {
         "replicas": config.replicas,
         "progressDeadlineSeconds": config.deadline(),
-        "strategy": rollout(config.accelerators, config.spare_accelerators),
-        "selector": {"matchLabels": match},
-        "template": {
-            "metadata": {"labels": dict(common)},
-            "spec": {
-                "serviceAccountName": service_account,
-                **on_pool(config.pool),
-                "terminationGracePeriodSeconds": DRAIN.grace,
-                "securityContext": restricted_pod(),
-                "containers": [
-                    {
-                        "name": "engine",
-                        "image": image,
-                        "args": list(arguments),
-                        "envFrom": [{"configMapRef": {"name": config_map}}],
-                        # Else the engine guesses the address it listens on for its own processes.
-                        "env": [{"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
-                        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-                        **probes(config.startup()),
-                        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN.pre_stop}}},
-                        "securityContext": restricted_container(),
-                        "resources": resources(
-                            str(cpus(config.accelerators)),
-                            config.memory_mib(),
-                            _SCRATCH_MIB,
-                            {config.pool.accelerator.resource: config.accelerators},
-                        ),
-                        "volumeMounts": [
-                            {"name": "models", "mountPath": MODEL_ROOT, "readOnly": True},
-                            {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108
-                            *mounts,
-                        ],
-                    }
-                ],
-                "volumes": [
-                    {"name": "models", "persistentVolumeClaim": {"claimName": config.claim_name, "readOnly": True}},
-                    {"name": "shared-memory", "emptyDir": shared_memory},
-                    *volumes,
-                ],
-            },
-        },
+        "strategy": rollout(config.replicas, config.parallelism.accelerators, config.spare_accelerators),
+        "selector": {"matchLabels": selector(template["metadata"]["labels"])},
+        "template": template,
     }
 
 
-def service(common: Mapping[str, str]) -> dict[str, Any]:
-    """Spec of the Service."""
+def service(match: Mapping[str, str]) -> dict[str, Any]:
+    """Spec of the Service clients use."""
+    return {"type": "ClusterIP", **_endpoints(match)}
+
+
+def replicas_service(match: Mapping[str, str]) -> dict[str, Any]:
+    """Spec of the Service whose name resolves to every replica that is ready: for checks and metrics of each alone."""
+    return {"type": "ClusterIP", "clusterIP": "None", **_endpoints(match)}
+
+
+def _endpoints(match: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "type": "ClusterIP",
-        "selector": selector(dict(common)),
+        "selector": dict(match),
         "ports": [{"name": "http", "port": PORT, "targetPort": "http", "protocol": "TCP"}],
     }
+
+
+def _placed(config: ServerConfig, labels: Mapping[str, str]) -> dict[str, Any]:
+    """On the pool's nodes; replicas on different nodes and in different zones where that is possible."""
+    placed = on_pool(config.pool)
+    if config.replicas > 1:
+        same = {"labelSelector": {"matchLabels": selector(dict(labels))}}
+        apart = {"weight": 100, "podAffinityTerm": same | {"topologyKey": "kubernetes.io/hostname"}}
+        placed["affinity"]["podAntiAffinity"] = {"preferredDuringSchedulingIgnoredDuringExecution": [apart]}
+        placed["topologySpreadConstraints"] = [
+            {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway", **same}
+        ]
+    return placed
+
+
+def _engine(
+    config: ServerConfig,
+    around: Around,
+    arguments: Sequence[pulumi.Input[str]],
+    mounts: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": ENGINE,
+        "image": around.image,
+        "args": list(arguments),
+        "envFrom": [{"configMapRef": {"name": around.config_map}}],
+        # Else the engine guesses the address it listens on for its own processes.
+        "env": [{"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        **probes(config.startup()),
+        "lifecycle": {"preStop": {"sleep": {"seconds": config.drain.pre_stop}}},
+        "securityContext": restricted_container(),
+        "resources": _resources(config),
+        "volumeMounts": list(mounts),
+    }
+    if config.api_key_secret:
+        file = f"{_KEY_DIRECTORY}/{config.api_key_secret.key}"
+        container["command"] = ["/bin/sh", "-c", _WITH_KEY.format(file=file), "vllm"]
+    return container
+
+
+def _resources(config: ServerConfig) -> dict[str, Any]:
+    if config.pool.accelerator is None:
+        raise ValueError(f"pool {config.pool.name} has no accelerators")
+    devices = {config.pool.accelerator.resource: config.accelerators_per_node}
+    wanted = resources(str(config.cpus()), config.memory_mib(), _SCRATCH_MIB, devices)
+    if config.nodes > 1 and config.pool.fabric_interfaces:
+        fabric = {FABRIC: str(config.pool.fabric_interfaces), "hugepages-2Mi": f"{_HUGE_PAGES_MIB}Mi"}
+        for kind in ("requests", "limits"):
+            wanted[kind] = wanted[kind] | fabric
+    return wanted
+
+
+def _volumes(config: ServerConfig) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Volumes of every server, and where the engine has them."""
+    found: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
+    if config.claim_name is not None:
+        claim = {"claimName": config.claim_name, "readOnly": True}
+        found.append(({"persistentVolumeClaim": claim}, {"name": MODELS, "mountPath": MODEL_ROOT, "readOnly": True}))
+    shared_memory = {"medium": "Memory", "sizeLimit": f"{config.shared_memory_mib()}Mi"}
+    found.append(({"emptyDir": shared_memory}, {"name": "shared-memory", "mountPath": "/dev/shm"}))  # noqa: S108
+    if config.api_key_secret:
+        secret = config.api_key_secret
+        source = {"secretName": secret.name, "items": [{"key": secret.key, "path": secret.key}], "defaultMode": 0o440}
+        found.append(({"secret": source}, {"name": "api-key", "mountPath": _KEY_DIRECTORY, "readOnly": True}))
+    volumes, mounts = scratch(ENGINE_SCRATCH)
+    return (
+        [*({"name": mount["name"], **volume} for volume, mount in found), *volumes],
+        [*(mount for _, mount in found), *mounts],
+    )

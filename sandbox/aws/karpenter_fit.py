@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from sandbox.control_plane.quantities import quantity
+from components.quantities import quantity
 
 Amounts = Mapping[str, Decimal]
 

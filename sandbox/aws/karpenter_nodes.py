@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from components.quantities import quantity
 from components.types import Taint
 from sandbox.aws.karpenter_account import Account, type_labels
 from sandbox.aws.karpenter_fit import satisfies
@@ -21,7 +22,6 @@ from sandbox.aws.karpenter_plan import (
     pool_labels,
 )
 from sandbox.control_plane.machines import Machine, plugin_devices, resources
-from sandbox.control_plane.quantities import quantity
 
 OWNER = "karpenter"
 CLAIM_FINALIZER = "karpenter.sh/termination"

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from components.quantities import quantity
 from sandbox.aws.karpenter_fit import Amounts, fits, less, requested, satisfies, selects, tolerates, total
-from sandbox.control_plane.quantities import quantity
 
 CAPACITY_TYPES = ("reserved", "spot", "on-demand")
 """In the order Karpenter tries them (Karpenter documentation, NodePools, karpenter.sh/capacity-type)."""

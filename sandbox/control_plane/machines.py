@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
+from components.quantities import quantity
 from components.types import Taint
 from planner.catalog import accelerator as catalogue_accelerator
 from planner.catalog import instance_type
 from sandbox.control_plane.node_groups import Accelerator, NodeGroup
-from sandbox.control_plane.quantities import quantity
 
 Architecture = Literal["amd64", "arm64"]
 

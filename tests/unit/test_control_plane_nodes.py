@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from components.inputs import InputError
+from components.quantities import quantity
 from sandbox.control_plane import NodeGroup
 from sandbox.control_plane.nodes import manifests
-from sandbox.control_plane.quantities import quantity
 from sandbox.project import Rehearsal
 
 WHERE = "stacks/Pulumi.local.yaml"

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from components.serving.arguments import check_flags, known_flags, vllm_arguments
 from components.serving.config import ServerConfig
-from components.serving.lifecycle import DRAIN, probes, rollout
-from components.serving.manifests import deployment, environment, service
+from components.serving.environment import environment
+from components.serving.lifecycle import rollout
+from components.serving.manifests import Around, deployment, pod, service
+from components.serving.probes import probes
 from components.versions import VLLM
-from planner.drain import check_drain
+from planner.drain import Drain, check_drain
 from tests.contracts.examples import POOL
 
 
@@ -29,7 +31,7 @@ def _config(**changes: Any) -> ServerConfig:
 
 
 def test_every_argument_is_a_flag_of_the_pinned_engine() -> None:
-    path, *words = vllm_arguments(_config(max_num_seqs=64), VLLM, 60)
+    path, *words = vllm_arguments(_config(max_num_seqs=64))
     assert path == "/models/qwen"
     flags = {str(word) for word in words if str(word).startswith("--")}
     assert flags <= known_flags(VLLM)
@@ -46,7 +48,7 @@ def test_a_flag_of_the_past_is_refused_by_name(flag: str) -> None:
 
 def test_tensor_parallelism_spans_the_accelerators_of_a_replica() -> None:
     wide: Any = POOL | {"accelerator": {"resource": "nvidia.com/gpu", "per_node": 4}}
-    words = vllm_arguments(_config(accelerators=4, pool=wide), VLLM, 60)
+    words = vllm_arguments(_config(parallelism={"tensor": 4}, pool=wide))
     assert words[words.index("--tensor-parallel-size") + 1] == "4"
 
 
@@ -66,24 +68,28 @@ def test_every_deadline_contains_the_one_before(weights_gib: float, startup: int
 def test_a_stop_leaves_time_for_the_endpoints_and_the_drain_and_fits_a_spot_warning() -> None:
     spec = _pod()["template"]["spec"]
     stop = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    drained = vllm_arguments(_config(), VLLM, DRAIN.shutdown_timeout)
+    drained = vllm_arguments(_config())
     drain = int(str(drained[drained.index("--shutdown-timeout") + 1]))
-    assert check_drain(stop, drain, DRAIN.teardown, spec["terminationGracePeriodSeconds"], spot=True) is None
+    assert check_drain(stop, drain, Drain().teardown, spec["terminationGracePeriodSeconds"], spot=True) is None
 
 
 def test_what_the_plan_settled_reaches_the_command_line() -> None:
-    words = vllm_arguments(_config(max_num_batched_tokens=2048, kv_cache_dtype="fp8", enable_expert_parallel=True), VLLM, 60)
+    words = vllm_arguments(_config(max_num_batched_tokens=2048, kv_cache_dtype="fp8", parallelism={"expert": True}))
     assert words[words.index("--max-num-batched-tokens") + 1] == "2048"
     assert words[words.index("--kv-cache-dtype") + 1] == "fp8"
     assert "--enable-expert-parallel" in words
-    assert not {"--kv-cache-dtype", "--enable-expert-parallel", "--max-num-batched-tokens"} & set(
-        vllm_arguments(_config(), VLLM, 60)
-    )
+    assert not {"--kv-cache-dtype", "--enable-expert-parallel", "--max-num-batched-tokens"} & set(vllm_arguments(_config()))
 
 
-@pytest.mark.parametrize(("spare", "kind"), [(0, "Recreate"), (1, "Recreate"), (2, "RollingUpdate"), (5, "RollingUpdate")])
-def test_a_rollout_starts_the_new_replica_first_only_with_room_for_it(spare: int, kind: str) -> None:
-    assert rollout(2, spare)["type"] == kind
+@pytest.mark.parametrize(
+    ("replicas", "spare", "surge"), [(1, 0, None), (1, 1, None), (1, 2, 1), (1, 5, 1), (3, 0, 0), (3, 1, 0), (3, 2, 1)]
+)
+def test_a_rollout_starts_the_new_replica_first_only_with_room_for_it(replicas: int, spare: int, surge: int | None) -> None:
+    found = rollout(replicas, 2, spare)
+    if surge is None:
+        assert found == {"type": "Recreate"}
+    else:
+        assert found["rollingUpdate"] == {"maxSurge": surge, "maxUnavailable": 1 - surge}
 
 
 def test_the_engine_cannot_reach_a_hub_or_report_usage() -> None:
@@ -93,10 +99,9 @@ def test_the_engine_cannot_reach_a_hub_or_report_usage() -> None:
 
 def _pod(**changes: Any) -> dict[str, Any]:
     common = {"app.kubernetes.io/name": "vllm", "app.kubernetes.io/instance": "qwen", "app.kubernetes.io/version": "1"}
-    spec: dict[str, Any] = deployment(
-        _config(**changes), image="i:1", arguments=["/m"], config_map="c", service_account="s", common=common
-    )
-    return spec
+    config = _config(**changes)
+    around = Around(image="i:1", config_map="c", service_account="s")
+    return deployment(config, pod(config, around, vllm_arguments(config), common))
 
 
 def test_accelerators_are_requested_and_limited_alike() -> None:
@@ -106,7 +111,7 @@ def test_accelerators_are_requested_and_limited_alike() -> None:
 
 def test_shared_memory_is_counted_in_the_memory_limit() -> None:
     wide: Any = POOL | {"accelerator": {"resource": "nvidia.com/gpu", "per_node": 2}}
-    one, two = _config(pool=wide), _config(pool=wide, accelerators=2)
+    one, two = _config(pool=wide), _config(pool=wide, parallelism={"tensor": 2})
     assert two.memory_mib() - one.memory_mib() == two.shared_memory_mib() - one.shared_memory_mib() > 0
 
 
@@ -114,7 +119,7 @@ def test_the_selector_leaves_out_what_changes_with_a_version() -> None:
     spec = _pod()
     assert set(spec["selector"]["matchLabels"]) == {"app.kubernetes.io/name", "app.kubernetes.io/instance"}
     assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
-    assert service(spec["template"]["metadata"]["labels"])["selector"] == spec["selector"]["matchLabels"]
+    assert service(spec["selector"]["matchLabels"])["selector"] == spec["selector"]["matchLabels"]
 
 
 def test_everything_the_engine_writes_to_is_a_volume() -> None:

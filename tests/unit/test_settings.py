@@ -73,10 +73,10 @@ MISTAKES: list[tuple[str, object, str]] = [
     (f"{MODEL}/maxModelLength", 8192, "models.qwen2-5-7b.maxModelLength is not a known setting; did you mean maxModelLen?"),
     (f"{MODEL}/nodePool", "l40", "models.qwen2-5-7b.nodePool: 'l40' is not a pool of this cluster; known: l4"),
     (
-        f"{MODEL}/accelerators",
-        2,
-        "models.qwen2-5-7b.accelerators: a replica needs 2 nvidia.com/gpu on one node, but nodes of pool l4 have 1; "
-        "use accelerators: 1 or a pool with larger nodes",
+        f"{MODEL}/parallelism",
+        {"tensor": 2},
+        "models.qwen2-5-7b.parallelism.tensor: 2 accelerators must share a node, but nodes of pool l4 have 1; "
+        "use parallelism.tensor: 1 and parallelism.pipeline: 2, or larger nodes",
     ),
     (
         f"{MODEL}/replicas",
@@ -255,7 +255,27 @@ def test_no_input_whatever_ends_in_anything_but_a_sentence(raw: dict[str, object
         assert len(line) < 700
 
 
-@given(st.sampled_from(["accelerators", "replicas", "maxModelLen", "configFile", "cache", "nodePool", "source", "profile"]), JSON)
+@given(
+    st.sampled_from(
+        [
+            "parallelism",
+            "lora",
+            "speculative",
+            "engine",
+            "drain",
+            "apiKeySecret",
+            "extraArguments",
+            "replicas",
+            "maxModelLen",
+            "configFile",
+            "cache",
+            "nodePool",
+            "source",
+            "profile",
+        ]
+    ),
+    JSON,
+)
 def test_any_value_of_any_setting_is_used_or_refused_by_name(key: str, value: object) -> None:
     content = yaml.safe_load((Path(settings.__file__).parents[1] / WHERE).read_text())["config"]
     raw = {k.removeprefix("llm-platform:"): v for k, v in content.items() if k.startswith("llm-platform:")}

@@ -12,7 +12,7 @@ from planner.host import cpus, host_memory_mib, shared_memory_mib
 from planner.model import Model, load
 from planner.options import Options
 from planner.timeouts import (
-    engine_ready_timeout_seconds,
+    engine_ready_seconds,
     karpenter_consolidate_after_seconds,
     keda_cooldown_seconds,
     progress_deadline_seconds,
@@ -64,7 +64,7 @@ def test_every_time_out_outlasts_the_start_it_waits_for(storage: str, gib: float
     assert progress_deadline_seconds(cold) >= cold.node_s + cold.image_s + probe
     assert keda_cooldown_seconds(cold) >= max(300, cold.total_s)
     assert karpenter_consolidate_after_seconds(cold) >= max(600, 2 * cold.total_s)
-    assert engine_ready_timeout_seconds(cold) >= max(600, 2 * cold.container_s)
+    assert engine_ready_seconds(startup_probe_seconds(cold)) >= max(600, 2 * cold.container_s)
 
 
 def test_the_guides_probe_budgets_are_met_from_a_local_disk_and_exceeded_from_slow_storage() -> None:

@@ -152,9 +152,9 @@ def test_a_context_beyond_the_models_positions_is_refused_with_the_longest() -> 
     [
         (16, 1, 1, 16, None),
         (8, 4, 4, 64, None),
-        (64, 1, 4, 16, "an adapter of rank 64 exceeds max_lora_rank 16; use 64"),
-        (33, 1, 4, 16, "an adapter of rank 33 exceeds max_lora_rank 16; use 64"),
-        (8, 1, 4, 24, "max_lora_rank 24 is not one vLLM has; use one of 1, 8, 16, 32, 64, 128, 256, 320, 512"),
+        (64, 1, 4, 16, "rank 64 exceeds 16, the largest the engine has room for; use a largest rank of 64"),
+        (33, 1, 4, 16, "rank 33 exceeds 16, the largest the engine has room for; use a largest rank of 64"),
+        (8, 1, 4, 24, "a largest rank of 24 is not one vLLM has; use one of 1, 8, 16, 32, 64, 128, 256, 320, 512"),
     ],
 )
 def test_adapters_must_suit_the_slots(rank: int, count: int, loras: int, max_rank: int, sentence: str | None) -> None:
@@ -164,15 +164,15 @@ def test_adapters_must_suit_the_slots(rank: int, count: int, loras: int, max_ran
 def test_more_adapters_than_slots_are_refused() -> None:
     sentence = check_lora(16, 5, Options(max_loras=4))
     assert sentence is not None
-    assert sentence.startswith("5 adapters need as many slots and max_loras is 4; use ")
+    assert sentence.startswith("5 adapters need as many slots in a batch and there are 4; use ")
 
 
 def test_the_number_of_adapters_that_is_suggested_fits_the_slots() -> None:
-    assert str(check_lora(16, 5, Options(max_loras=4))).endswith("use 4 or fewer adapters or max_loras 5")
+    assert str(check_lora(16, 5, Options(max_loras=4))).endswith("use 4 or fewer adapters or 5 slots")
 
 
 def test_a_rank_beyond_all_kernels_is_not_answered_with_a_rank_that_is_too_small() -> None:
-    assert not str(check_lora(600, 1, Options(max_loras=1, max_lora_rank=512))).endswith("use 512")
+    assert not str(check_lora(600, 1, Options(max_loras=1, max_lora_rank=512))).endswith("use a largest rank of 512")
 
 
 @pytest.mark.parametrize("version", ["v0.33.0", "0.34.0", "nightly", ""])

@@ -1,5 +1,6 @@
 """What a refusal suggests: three changes that fit when they are planned anew, of different kinds where there are any."""
 
+from dataclasses import replace
 from functools import cache
 from itertools import product
 
@@ -150,13 +151,8 @@ def test_a_refused_model_of_a_stack_is_told_what_fits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "accelerators", "sentence"),
+    ("options", "tensor", "sentence"),
     [
-        (
-            Options(pipeline_parallel_size=2),
-            3,
-            "3 accelerators cannot be divided among 2 pipeline stages x 1 data-parallel ranks; use a multiple of 2",
-        ),
         (Options(), 3, "tensor parallelism 3 does not divide the 32 attention heads; use 1, 2, 4, 8, 16 or 32"),
         (Options(max_model_len=10**6), None, "max_model_len 1000000 exceeds the 40960 positions of the model; use 40960 or less"),
         (
@@ -166,12 +162,10 @@ def test_a_refused_model_of_a_stack_is_told_what_fits() -> None:
         ),
     ],
 )
-def test_what_is_impossible_is_refused_before_memory_is_looked_at(
-    options: Options, accelerators: int | None, sentence: str
-) -> None:
+def test_what_is_impossible_is_refused_before_memory_is_looked_at(options: Options, tensor: int | None, sentence: str) -> None:
     pool = Offer(name="l4", device=device(accelerator("L4")), per_node=8)
     with pytest.raises(RefusedError) as error:
-        place(model("Qwen/Qwen3-8B"), pool, options, accelerators=accelerators)
+        place(model("Qwen/Qwen3-8B"), pool, options, tensor=tensor)
     assert str(error.value) == sentence
 
 
@@ -179,9 +173,16 @@ def test_the_fewest_accelerators_that_fit_are_taken() -> None:
     pool = Offer(name="l4", device=device(accelerator("L4")), per_node=8)
     assert place(model("Qwen/Qwen3-8B"), pool, SHORT).accelerators == 1
     assert place(model("Qwen/Qwen3-32B-FP8"), pool, Options(max_model_len=32768)).accelerators == 4
-    assert place(model("Qwen/Qwen3-8B"), pool, SHORT, accelerators=4).accelerators == 4
-    staged = place(model("Qwen/Qwen3-8B"), pool, Options(max_model_len=2048, pipeline_parallel_size=2), accelerators=4)
-    assert (staged.options.tensor_parallel_size, staged.accelerators) == (2, 4)
+    assert place(model("Qwen/Qwen3-8B"), pool, SHORT, tensor=4).accelerators == 4
+
+
+def test_a_replica_larger_than_a_node_fills_whole_nodes() -> None:
+    """Two stages of DeepSeek-R1 in FP8 need both nodes; on the ordinary network that is said, not refused."""
+    pool = Offer(name="h100", device=device(accelerator("H100")), per_node=8, max_nodes=2)
+    staged = place(model("deepseek-ai/DeepSeek-R1"), pool, Options(max_model_len=8192, pipeline_parallel_size=2))
+    assert (staged.options.tensor_parallel_size, staged.nodes, staged.accelerators_per_node) == (8, 2, 8)
+    assert any("without a fabric" in warning for warning in staged.warnings)
+    assert not place(staged.model, replace(pool, efa=True), staged.options, tensor=8).warnings
 
 
 @pytest.mark.parametrize(

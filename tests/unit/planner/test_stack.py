@@ -14,7 +14,7 @@ from planner.host import cpus, host_memory_mib, shared_memory_mib
 from planner.model import Model, load
 from planner.options import Options, device
 from planner.stack import StackModel, StackRefusedError, plan_stack
-from planner.timeouts import engine_ready_timeout_seconds, progress_deadline_seconds, startup_probe_seconds
+from planner.timeouts import progress_deadline_seconds, startup_probe_seconds
 
 QWEN = "Qwen/Qwen2.5-7B-Instruct-AWQ"
 
@@ -50,7 +50,7 @@ def test_a_stack_has_a_plan_for_each_model_and_the_room_that_is_left() -> None:
         [
             wanted("chat", replicas=1),
             wanted("embed", "Qwen/Qwen3-0.6B"),
-            wanted("large", "meta-llama/Llama-3.3-70B-Instruct", offer=big, accelerators=4, instance_type=None),
+            wanted("large", "meta-llama/Llama-3.3-70B-Instruct", offer=big, tensor=4, instance_type=None),
             wanted("free", offer=pool("A10G", nodes=None)),
         ]
     )
@@ -77,7 +77,6 @@ def test_derived_budgets_are_those_of_the_cold_start() -> None:
     cold = cold_start(model(QWEN), plan.placement.options, storage="nfs", readers=2)
     assert plan.cold == cold
     assert plan.startup_seconds == startup_probe_seconds(cold)
-    assert plan.engine_ready_seconds == engine_ready_timeout_seconds(cold)
     assert plan.deadline_seconds == progress_deadline_seconds(cold)
     assert plan.shared_memory_mib == shared_memory_mib(1)
     assert plan.memory_mib == host_memory_mib(plan.weights_gib, 1, shared_memory_mib(1))

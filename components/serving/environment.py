@@ -1,0 +1,42 @@
+"""The engine's environment. Pure."""
+
+from components.pods import ENGINE_HOME
+from components.serving.config import ServerConfig
+
+INTERFACE = "eth0"
+"""The network interface of a pod, by the convention of every CNI in use here."""
+
+
+def environment(config: ServerConfig) -> dict[str, str]:
+    """What the engine must know: it writes to volumes only, reads models from the cache only, reports nothing, caps requests."""
+    return {
+        "HOME": ENGINE_HOME,
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CACHE_ROOT": f"{ENGINE_HOME}/.cache/vllm",
+        "VLLM_ENGINE_READY_TIMEOUT_S": str(config.engine_ready()),
+        # One request must not fan out without bound (CVE-2026-34756, CVE-2026-73559), nor follow a redirect inside the cluster.
+        "VLLM_MAX_N_SEQUENCES": "64",
+        "VLLM_MAX_COMPLETION_PROMPTS": "64",
+        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+        # Empty: load no plugin that happens to be installed.
+        "VLLM_PLUGINS": "",
+        **_between_nodes(config),
+        **config.environment,
+    }
+
+
+def _between_nodes(config: ServerConfig) -> dict[str, str]:
+    """What the pods of one replica need to talk, where there are several.
+
+    Without a named interface NCCL and Gloo take the first they find, which may be one of the node's (vllm-project/vllm#13052).
+    """
+    if config.nodes == 1:
+        return {}
+    found = {"NCCL_SOCKET_IFNAME": INTERFACE, "GLOO_SOCKET_IFNAME": INTERFACE, "NCCL_DEBUG": "WARN"}
+    if config.pool.fabric_interfaces:
+        # NCCL reaches EFA through libfabric (aws/aws-ofi-nccl, README).
+        found["FI_PROVIDER"] = "efa"
+    return found
