@@ -369,8 +369,8 @@ def test_a_killed_process_shows_and_start_repairs_it(plane: ControlPlane, api: A
     before = pids(plane.status())
     for name in ("etcd", "kwok"):
         psutil.Process(before[name]).kill()
-    eventually(lambda: plane.status().state == "degraded")
-    assert [process.name for process in plane.status().processes if not process.running] == ["etcd", "kwok"]
+    eventually(lambda: [process.name for process in plane.status().processes if not process.running] == ["etcd", "kwok"])
+    assert plane.status().state == "degraded"
 
     repaired = plane.start(binaries, NODES)
     assert repaired.state == "running"
