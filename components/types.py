@@ -143,6 +143,8 @@ class NodePoolArgs(TypedDict):
     """Whether its nodes can go with two minutes' notice (spot); false by default."""
     fabric_interfaces: NotRequired[int]
     """EFA interfaces of one node, offered to pods as `vpc.amazonaws.com/efa`; none by default."""
+    topology_key: NotRequired[str | None]
+    """Label whose value nodes near each other share; pods of one replica stay within one value. Anywhere by default."""
 
 
 class NodePoolModel(Model):
@@ -154,6 +156,7 @@ class NodePoolModel(Model):
     taints: tuple[Taint, ...] = ()
     interruptible: bool = False
     fabric_interfaces: int = Field(0, ge=0, le=64, examples=[32])
+    topology_key: str | None = Field(None, min_length=1, examples=["topology.kubernetes.io/zone"])
 
     def capacity(self) -> int:
         """Accelerators of the whole pool at its largest."""

@@ -16,3 +16,11 @@ KARPENTER = "1.14.1"
 # renovate: datasource=github-releases depName=bottlerocket-os/bottlerocket
 BOTTLEROCKET = "1.66.0"
 """Machine image of nodes where none is named, for Kubernetes 1.35 to 1.37 (github.com/bottlerocket-os/bottlerocket/releases)."""
+
+# renovate: datasource=docker depName=registry.k8s.io/lws/charts/lws
+LWS = "0.10.0"
+"""The chart lws, which has the controller's version."""
+
+# renovate: datasource=helm depName=kuberay-operator registryUrl=https://ray-project.github.io/kuberay-helm
+KUBERAY = "1.7.0"
+"""The chart kuberay-operator, which has the operator's version."""

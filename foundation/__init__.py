@@ -2,11 +2,12 @@
 
 from foundation import eks, existing
 from foundation.foundation import Foundation
+from foundation.models import ModelFiles, Storing, store
 from planner.stack import StackPlan
 from settings.clusters import ExistingClusterSettings
 from settings.sections import Settings
 
-__all__ = ["Foundation", "lay"]
+__all__ = ["Foundation", "ModelFiles", "Storing", "lay", "store"]
 
 
 def lay(config: Settings, plan: StackPlan, file: str) -> Foundation:

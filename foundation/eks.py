@@ -19,18 +19,19 @@ from components.cluster.node_group import DiskArgs
 from components.cluster.system_node_group import SYSTEM_POOL
 from components.cluster.user_data import cache_path
 from components.security import EncryptionKey, KeyUse
-from components.storage import CsiVolumeArgs, EfsFileSystem, LustreFileSystem, ModelBucket
+from components.storage import BlockStorageClass, CsiVolumeArgs, EfsFileSystem, LustreFileSystem, ModelBucket
 from components.types import NodePool
 from foundation.checks import check
-from foundation.foundation import Foundation
+from foundation.foundation import Bucket, Foundation
 from planner.catalog import instance_type
 from planner.stack import StackPlan
 from planner.timeouts import karpenter_consolidate_after_seconds
+from settings.cache import CacheKind
 from settings.clusters import KarpenterPoolSettings, ManagedPoolSettings
 from settings.sections import OnEks, Settings
 
 NETWORK = "network"
-EFS_DRIVER = "efs.csi.aws.com"
+EFS_DRIVER, LUSTRE_DRIVER = "efs.csi.aws.com", "fsx.csi.aws.com"
 
 
 def lay(config: Settings, eks: OnEks, plan: StackPlan, file: str) -> Foundation:
@@ -78,7 +79,7 @@ def lay(config: Settings, eks: OnEks, plan: StackPlan, file: str) -> Foundation:
             "viewer_principals": list(eks.cluster.viewer_principals),
             "public_access_cidrs": list(eks.cluster.public_access_cidrs),
             "addon_versions": dict(eks.cluster.addon_versions),
-            "file_systems": eks.storage.file_systems(),
+            "file_systems": eks.storage.file_systems(mounts_bucket=bool(_of_kind(config, CacheKind.S3_MOUNT))),
             "system_pool": eks.cluster.system.args(),
             "log_retention_days": eks.aws.log_retention_days,
             "protect": protect,
@@ -96,12 +97,26 @@ def lay(config: Settings, eks: OnEks, plan: StackPlan, file: str) -> Foundation:
         node_pools=tuple(pools),
         workload_identity=WorkloadIdentity.POD_IDENTITY,
     )
-    volumes, exports = _storage(config, eks, network, cluster, key, on_aws)
+    volumes, exports = _file_systems(config, eks, network, cluster, key, on_aws)
+    storage_class = _storage_class(eks, key, pulumi.ResourceOptions(provider=provider))
+    bucket = _bucket(eks, cluster, key, provider_of_aws)
+    if bucket:
+        exports["bucket"] = bucket.name
     paths = {
         name: cache_path(pool.image.family, has_local_disks(tuple(map(instance_type, pool.instance_types))))
         for name, pool in eks.cluster.node_pools.items()
     }
-    return Foundation(contract, provider, paths, volumes, {"network": {"vpcId": network.vpc_id}, "storage": exports})
+    return Foundation(
+        contract,
+        provider,
+        cache_paths=paths,
+        volumes=volumes,
+        storage_class=storage_class,
+        bucket=bucket,
+        retain=protect,
+        system_labels={POOL_LABEL: SYSTEM_POOL},
+        exports={"network": {"vpcId": network.vpc_id}, "storage": exports},
+    )
 
 
 def _warn_of_waiting_models(config: Settings, eks: OnEks, plan: StackPlan) -> None:
@@ -216,7 +231,12 @@ def _consolidate_after(config: Settings, plan: StackPlan) -> dict[str, int]:
     return seconds
 
 
-def _storage(
+def _of_kind(config: Settings, kind: CacheKind) -> list[str]:
+    """Models whose caches are of a kind."""
+    return [name for name, model in config.models.items() if model.cache.kind is kind]
+
+
+def _file_systems(
     config: Settings,
     eks: OnEks,
     network: Network,
@@ -224,12 +244,12 @@ def _storage(
     key: EncryptionKey,
     options: pulumi.ResourceOptions,
 ) -> tuple[dict[str, CsiVolumeArgs], dict[str, Any]]:
-    """File systems and bucket: what models mount, and what others may want to know of them."""
+    """File systems: what models mount, and what others may want to know of them."""
     protect = eks.aws.protect
     clients: dict[str, pulumi.Input[str]] = {"nodes": cluster.node_security_group_id}
     volumes: dict[str, CsiVolumeArgs] = {}
     exports: dict[str, Any] = {}
-    on_efs = [name for name, model in config.models.items() if model.cache.kind == "efs"]
+    on_efs = _of_kind(config, CacheKind.EFS)
     if eks.storage.efs:
         efs = EfsFileSystem(
             "models",
@@ -264,7 +284,42 @@ def _storage(
             opts=options,
         )
         exports["lustre"] = {"id": system.file_system_id, "dnsName": system.dns_name, "mountName": system.mount_name}
-    if eks.storage.bucket:
-        bucket = ModelBucket("models", {"kms_key_arn": key.key_arn, "protect": protect}, opts=options)
-        exports["bucket"] = bucket.bucket_name
+        for name in _of_kind(config, CacheKind.LUSTRE):
+            volumes[name] = {
+                "driver": LUSTRE_DRIVER,
+                "handle": system.file_system_id,
+                "attributes": {"dnsname": system.dns_name, "mountname": system.mount_name},
+                # As in the driver's example of static provisioning (kubernetes-sigs/aws-fsx-csi-driver).
+                "mount_options": ["flock"],
+            }
     return volumes, exports
+
+
+def _storage_class(eks: OnEks, key: EncryptionKey, options: pulumi.ResourceOptions) -> pulumi.Output[str] | None:
+    if not eks.storage.block:
+        return None
+    throughput = eks.storage.block.throughput_mib_per_second
+    made = BlockStorageClass(
+        "models",
+        {"kms_key_arn": key.key_arn, "throughput_mib_per_second": throughput, "retain": eks.aws.protect},
+        opts=options,
+    )
+    return made.class_name
+
+
+def _bucket(eks: OnEks, cluster: EksCluster, key: EncryptionKey, provider: aws.Provider) -> Bucket | None:
+    if not eks.storage.bucket:
+        return None
+    made = ModelBucket(
+        "models",
+        {"kms_key_arn": key.key_arn, "protect": eks.aws.protect},
+        opts=pulumi.ResourceOptions(provider=provider),
+    )
+    return Bucket(
+        name=made.bucket_name,
+        arn=made.bucket_arn,
+        kms_key_arn=key.key_arn,
+        region=eks.aws.region,
+        cluster_name=cluster.cluster_name,
+        provider=provider,
+    )

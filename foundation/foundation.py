@@ -4,10 +4,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pulumi
+import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
 from components.cluster import ClusterContract
 from components.storage import CsiVolumeArgs
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The bucket of a stack, and what access to it takes."""
+
+    name: pulumi.Output[str]
+    arn: pulumi.Output[str]
+    kms_key_arn: pulumi.Output[str]
+    region: str
+    cluster_name: pulumi.Output[str]
+    provider: aws.Provider
 
 
 @dataclass(frozen=True)
@@ -19,6 +33,14 @@ class Foundation:
     cache_paths: Mapping[str, str] = field(default_factory=dict)
     """By pool the directory of a node below which model caches belong."""
     volumes: Mapping[str, CsiVolumeArgs] = field(default_factory=dict)
-    """By model the shared file system its cache lies on; the others lie on a node's disk."""
+    """By model the shared file system its cache lies on."""
+    storage_class: pulumi.Output[str] | None = None
+    """The storage class of block volumes that the stack made."""
+    bucket: Bucket | None = None
+    """The bucket for models."""
+    retain: bool = False
+    """Whether what models lie on is left behind when the stack forgets it."""
+    system_labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the nodes that controllers run on."""
     exports: Mapping[str, Any] = field(default_factory=dict)
     """What else may be worth knowing."""

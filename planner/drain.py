@@ -29,10 +29,10 @@ def check_drain(pre_stop: int, shutdown_timeout: int, teardown: int, grace: int,
     `grace >= preStop + --shutdown-timeout + teardown`; on spot capacity that sum must end within the two minutes of the notice.
     """
     needed = pre_stop + shutdown_timeout + teardown
-    parts = f"preStop {pre_stop} s + --shutdown-timeout {shutdown_timeout} s + teardown {teardown} s = {needed} s"
+    parts = f"preStop {pre_stop} s + a shutdown timeout of {shutdown_timeout} s + teardown {teardown} s = {needed} s"
     if spot and needed > SPOT_NOTICE:
         room = SPOT_NOTICE - pre_stop - teardown
-        works = f"--shutdown-timeout {room}" if room >= 0 else "preStop 10, --shutdown-timeout 60 and teardown 20"
+        works = f"a shutdown timeout of {room} s" if room >= 0 else "preStop 10, a shutdown timeout of 60 and teardown 20"
         return f"{parts} is more than the {SPOT_NOTICE} s a spot interruption leaves; use {works}"
     if grace < needed:
         return f"terminationGracePeriodSeconds {grace} is less than {parts}; use {needed} or more"

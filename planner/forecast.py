@@ -45,12 +45,18 @@ def forecast(
     replicas: int = 1,
     nodes_per_server: int = 1,
     storage: str = STORAGE,
+    read_mb_per_s: float | None = None,
+    generates: bool = True,
     rented: Rented | None = None,
 ) -> Forecast:
-    """What `replicas` servers planned as `planned` mean. Raises UnknownStorageError."""
+    """What `replicas` servers planned as `planned` mean; one that makes no text has no throughput of it.
+
+    Raises UnknownStorageError.
+    """
     # Half the context is in the cache on average, so that twice as many requests are.
     batch = max(min(int(planned.max_concurrency * 2), planned.max_num_seqs), 1)
-    made = throughput(model, card, options, batch=batch, mean_context=max(planned.max_model_len // 2, 1))
+    context = max(planned.max_model_len // 2, 1)
+    made = throughput(model, card, options, batch=batch, mean_context=context) if generates else None
     price = None
     if rented is not None:
         price = cost(
@@ -62,5 +68,5 @@ def forecast(
             region=rented.region,
             prices=rented.prices,
         )
-    start = cold_start(model, options, storage=storage, readers=replicas, nodes=nodes_per_server)
+    start = cold_start(model, options, storage=storage, readers=replicas, nodes=nodes_per_server, read_mb_per_s=read_mb_per_s)
     return Forecast(cold=start, throughput=made, cost=price)

@@ -19,22 +19,22 @@ class Host:
     cpus: int
     memory_mib: int
 
-    def servers(self, weights_gib: float, accelerators: int, offloaded_gib: float = 0) -> int:
+    def servers(self, weights_gib: float, accelerators: int, offloaded_gib: float = 0, load_strategy: str = "lazy") -> int:
         """Servers with that many accelerators and weights that the node has CPUs and memory for, one CPU left to its own."""
-        memory = _memory_mib(weights_gib, accelerators, offloaded_gib)
+        memory = _memory_mib(weights_gib, accelerators, offloaded_gib, load_strategy)
         return min(int(self.memory_mib * ALLOCATABLE) // memory, (self.cpus - 1) // cpus(accelerators))
 
-    def shortage(self, weights_gib: float, accelerators: int, offloaded_gib: float = 0) -> str:
+    def shortage(self, weights_gib: float, accelerators: int, offloaded_gib: float = 0, load_strategy: str = "lazy") -> str:
         """What a server asks for and what the node has, in words."""
-        memory = _memory_mib(weights_gib, accelerators, offloaded_gib)
+        memory = _memory_mib(weights_gib, accelerators, offloaded_gib, load_strategy)
         return (
             f"a server asks for {cpus(accelerators)} CPUs and {memory:,} MiB of memory, and a node of {self.cpus} CPUs and "
             f"{self.memory_mib:,} MiB has {self.cpus - 1} and {int(self.memory_mib * ALLOCATABLE):,} to give"
         )
 
 
-def _memory_mib(weights_gib: float, accelerators: int, offloaded_gib: float) -> int:
-    return host_memory_mib(weights_gib, accelerators, shared_memory_mib(accelerators), offloaded_gib=offloaded_gib)
+def _memory_mib(weights_gib: float, accelerators: int, offloaded_gib: float, load_strategy: str) -> int:
+    return host_memory_mib(weights_gib, accelerators, shared_memory_mib(accelerators), load_strategy, offloaded_gib)
 
 
 def shared_memory_mib(accelerators: int) -> int:
@@ -50,13 +50,14 @@ def host_memory_mib(
 ) -> int:
     """MiB of host memory: the weights once, as they pass through to the accelerators, 4 GiB for the engine, and shared memory.
 
-    Shared memory is a volume in memory, so it counts against the pod's limit. `eager` also holds one file of the checkpoint (5
-    GiB) for each worker; `offloaded_gib` is KV cache kept in host memory. Raises ValueError for an unknown strategy.
+    Shared memory is a volume in memory, so it counts against the pod's limit. `eager` holds one file of the checkpoint (5 GiB)
+    for each worker, which may be more than the weights: those are only cached, and the kernel gives caches back for it.
+    `offloaded_gib` is KV cache kept in host memory. Raises ValueError for an unknown strategy.
     """
     if load_strategy not in ("lazy", "prefetch", "eager"):
         raise ValueError(f"load strategy {load_strategy!r} is unknown; use lazy, prefetch or eager")
-    files = _SHARD_GIB * 1024 * accelerators if load_strategy == "eager" else 0
-    return ceil((weights_gib_on_node + offloaded_gib) * 1024) + 4096 + shared_mib + files
+    files_gib = min(_SHARD_GIB, weights_gib_on_node) * accelerators if load_strategy == "eager" else 0
+    return ceil((max(weights_gib_on_node, files_gib) + offloaded_gib) * 1024) + 4096 + shared_mib
 
 
 def cpus(accelerators: int) -> int:

@@ -52,11 +52,13 @@ class Placement:
         return self.accelerators // self.nodes
 
 
-def place(model: Model, offer: Offer, options: Options, *, replicas: int = 1, tensor: int | None = None) -> Placement:
+def place(
+    model: Model, offer: Offer, options: Options, *, replicas: int = 1, tensor: int | None = None, load_strategy: str = "lazy"
+) -> Placement:
     """`model` on the nodes of `offer`, with `tensor` accelerators that share each layer, or the fewest that fit.
 
-    A replica of more accelerators than a node has spans whole nodes. Raises RefusedError when the engine would not start, with
-    up to three changes that would make it.
+    A replica of more accelerators than a node has spans whole nodes; `load_strategy` is how the weights are read
+    (`planner.host`). Raises RefusedError when the engine would not start, with up to three changes that would make it.
     """
     card = offer.device
     findings = check_formats(model, card, options, options.dtype)
@@ -76,7 +78,7 @@ def place(model: Model, offer: Offer, options: Options, *, replicas: int = 1, te
         planned = fit(model, card, options)
         if planned.fits:
             nodes = _nodes(options, offer)
-            _check_host(model, offer, options, nodes)
+            _check_host(model, offer, options, nodes, load_strategy)
             warnings = (*model.architecture.warnings, *findings.warnings)
             if nodes > 1 and not offer.efa:
                 warnings += (f"a replica spans {nodes} nodes without a fabric (EFA): its stages wait for the ordinary network",)
@@ -98,10 +100,10 @@ def _whole(accelerators: int, offer: Offer) -> bool:
     return accelerators <= offer.per_node or accelerators % offer.per_node == 0
 
 
-def _check_host(model: Model, offer: Offer, options: Options, nodes: int) -> None:
+def _check_host(model: Model, offer: Offer, options: Options, nodes: int, load_strategy: str) -> None:
     if offer.host is None:
         return
     stored, cards, offloaded = model.total_bytes() / GIB / nodes, options.accelerators // nodes, options.kv_offloading_gib / nodes
-    if not offer.host.servers(stored, cards, offloaded):
-        shortage = offer.host.shortage(stored, cards, offloaded)
+    if not offer.host.servers(stored, cards, offloaded, load_strategy):
+        shortage = offer.host.shortage(stored, cards, offloaded, load_strategy)
         raise RefusedError(f"{model.name or model.architecture.name} does not fit: {shortage}")

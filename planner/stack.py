@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from planner.activation import GIB, adapter_bytes
 from planner.capacity import Offer
-from planner.cold_start import DISK_RESERVE, ColdStart
+from planner.cold_start import DISK_RESERVE, ColdStart, storage_backend
 from planner.cost import Cost, StackCost, check_budget, stack_cost
 from planner.drain import Drain
 from planner.explain import Row, explain
@@ -35,10 +35,14 @@ class StackModel:
     tensor: int | None = None
     """Accelerators that share each layer; the fewest that fit when left out. Pipeline and data parallelism are options."""
     replicas: int = 1
+    generates: bool = True
+    """Whether it makes text; an embedding model has no output tokens to count."""
     adapter_ranks: tuple[int, ...] = ()
     """Ranks of the LoRA adapters that lie beside the model."""
     storage: str = STORAGE
     """Backend of the model cache, a name of catalog/cold_start.yaml."""
+    read_mb_per_s: float | None = None
+    """What one reader of it gets where settings buy throughput; the catalogue's figure else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,8 @@ class ModelPlan:
     throughput: Throughput | None
     cost: Cost | None
     adapter_ranks: tuple[int, ...] = ()
+    load_strategy: str = "lazy"
+    """How the weights are read."""
 
     @property
     def stored_gib(self) -> float:
@@ -88,6 +94,7 @@ class ModelPlan:
             self.weights_gib / placed.nodes,
             placed.accelerators_per_node,
             self.shared_memory_mib,
+            self.load_strategy,
             offloaded_gib=placed.options.kv_offloading_gib / placed.nodes,
         )
 
@@ -199,7 +206,8 @@ def plan_stack(
 
 def _plan(wanted: StackModel, region: str, prices: Mapping[str, float] | None) -> ModelPlan:
     options = tuned(wanted.options, wanted.profile)
-    placed = place(wanted.model, wanted.offer, options, replicas=wanted.replicas, tensor=wanted.tensor)
+    strategy = storage_backend(wanted.storage).load_strategy
+    placed = place(wanted.model, wanted.offer, options, replicas=wanted.replicas, tensor=wanted.tensor, load_strategy=strategy)
     instances = wanted.replicas * placed.accelerators / wanted.offer.per_node
     meant = forecast(
         wanted.name,
@@ -210,6 +218,8 @@ def _plan(wanted: StackModel, region: str, prices: Mapping[str, float] | None) -
         replicas=wanted.replicas,
         nodes_per_server=placed.nodes,
         storage=wanted.storage,
+        read_mb_per_s=wanted.read_mb_per_s,
+        generates=wanted.generates,
         rented=Rented(instance_type=wanted.instance_type, instances=instances, region=region, prices=prices)
         if wanted.instance_type
         else None,
@@ -221,6 +231,7 @@ def _plan(wanted: StackModel, region: str, prices: Mapping[str, float] | None) -
         throughput=meant.throughput,
         cost=meant.cost,
         adapter_ranks=wanted.adapter_ranks,
+        load_strategy=strategy,
     )
 
 

@@ -17,6 +17,8 @@ from sandbox.project import Project, Stack
 from sandbox.summary import show, summary
 from sandbox.toolchain import doctor as examine
 from sandbox.toolchain import doctor_table, ensure
+from sandbox.verify import screen
+from sandbox.verify import verify as verification
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -33,6 +35,19 @@ def up(
     with Engine.open(_stack(stack)) as engine:
         engine.up(_print, continue_on_error=continue_on_error)
         show(summary(stack, engine.export().get("resources") or [], engine.outputs()))
+
+
+@app.command()
+def verify(stack: StackName, as_json: AsJson = False) -> None:
+    """Check what is up: the objects against the plan, and how stand-ins with the pods' command lines answer."""
+    with Engine.open(_stack(stack)) as engine:
+        outcomes = verification(stack, engine.ground, engine.outputs())
+    if as_json:
+        typer.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
+    else:
+        show(screen(outcomes))
+    if faults := [fault for outcome in outcomes for fault in outcome.faults]:
+        raise SandboxError("\n".join(faults))
 
 
 @app.command()

@@ -58,6 +58,12 @@ class LustreSettings(Model):
     throughput_mb_per_tib: Literal[125, 250, 500, 1000] = Field(250, description="MB/s for each TiB.", examples=[500])
 
 
+class BlockSettings(Model):
+    """A storage class of encrypted EBS volumes (gp3), each for one node at a time."""
+
+    throughput_mib_per_second: int = Field(125, ge=125, le=2000, description="MiB/s of each volume.", examples=[1000])
+
+
 class BucketSettings(Model):
     """An S3 bucket for models."""
 
@@ -67,8 +73,10 @@ class StorageSettings(Model):
 
     efs: EfsSettings | None = Field(None, description="An EFS file system; {} for its defaults.")
     lustre: LustreSettings | None = Field(None, description="An FSx for Lustre file system.")
+    block: BlockSettings | None = Field(None, description="A storage class of block volumes; {} for its defaults.")
     bucket: BucketSettings | None = Field(None, description="A bucket for models; {} for its defaults.")
 
-    def file_systems(self) -> list[str]:
-        """Kinds of file systems that pods mount."""
-        return [kind for kind in ("efs", "lustre") if getattr(self, kind) is not None]
+    def file_systems(self, *, mounts_bucket: bool = False) -> list[str]:
+        """Kinds of file systems that pods mount; block volumes have their driver in every cluster."""
+        found = [kind for kind in ("efs", "lustre") if getattr(self, kind) is not None]
+        return [*found, "s3"] if mounts_bucket else found

@@ -6,27 +6,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from components.inputs import Model
-from components.serving.config import AdapterName, DrainConfig, MultiNode, Parser, Task, check_adapters
-from components.types import DnsLabel, HostPath, Repository, Revision, SecretKeyName
+from components.serving.groups import AdapterName, DrainConfig, MultiNode, Parser, Task, check_adapters
+from components.types import DnsLabel, Repository, Revision, SecretKeyName
 from components.versions import VLLM, VLLM_IMAGE
-
-
-class CacheSettings(Model):
-    """Where a model lies."""
-
-    kind: Literal["hostPath", "efs"] = Field(
-        "hostPath",
-        description="A directory on the disk of the pool's one node, or the file system of storage.efs.",
-        examples=["efs"],
-    )
-    path: HostPath | None = Field(
-        None, description="For hostPath: parent directory on the node; each model gets one below it. By machine image."
-    )
-
-    @property
-    def backend(self) -> str:
-        """Its name in the planner's catalogue."""
-        return {"hostPath": "hostPath-nvme", "efs": "efs"}[self.kind]
+from settings.cache import CacheSettings
 
 
 class ParallelismSettings(Model):
@@ -115,6 +98,9 @@ class EngineSettings(Model):
         min_length=1,
         description="Image with a tag or digest, where the official one is not wanted.",
         examples=[VLLM_IMAGE],
+    )
+    ray_version: str | None = Field(
+        None, min_length=1, description="Version of Ray in the image, for multiNode: rayService.", examples=["2.52.1"]
     )
     accepted_advisories: tuple[str, ...] = Field(
         (), description="Advisories of an older engine that somebody decided to live with.", examples=["[CVE-2026-48746]"]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from components.inputs import InputError
+from components.serving.groups import Task
 from components.types import NodePool
 from planner.capacity import Offer
 from planner.catalog.hardware import UnknownAcceleratorError, accelerator, instance_types
@@ -13,6 +14,7 @@ from planner.model import Model as PlannedModel
 from planner.options import Options, Speculative, device
 from planner.request import RequestError, config_of, model_of
 from planner.stack import StackModel, StackPlan, StackRefusedError, plan_stack
+from settings.cache import provisioned_mb_per_s
 from settings.models import ModelSettings
 from settings.sections import Settings
 
@@ -50,8 +52,10 @@ def _stack_model(settings: Settings, name: str, model: ModelSettings, root: Path
         options=_options(model, root),
         tensor=model.parallelism.tensor,
         replicas=model.replicas,
+        generates=model.task is Task.GENERATE,
         adapter_ranks=tuple(adapter.rank for adapter in model.lora.adapters.values()) if model.lora else (),
         storage=model.cache.backend,
+        read_mb_per_s=provisioned_mb_per_s(model.cache, settings.storage),
     )
 
 

@@ -14,11 +14,16 @@ from components.cluster.images import ami_type, check_release
 from components.cluster.network import NatGateways
 from components.inputs import Model
 from components.serving.config import check_model_name
+from components.serving.engine_images import engine_on
+from components.serving.extras import check_arguments, check_environment, check_version
+from components.serving.groups import GENERATING, MultiNode, check_names, check_task
 from components.serving.lifecycle import check_stop
-from components.serving.placement import check_one_replica
-from components.storage.model_cache import check_one_node
+from components.serving.placement import check_one_replica, nodes_of_replica
+from components.serving.ray_service import check_ray
+from components.storage.gated import check_token
 from components.types import DnsLabel
 from settings.aws import AwsSettings, NetworkSettings, StorageSettings
+from settings.cache import check_cache
 from settings.clusters import EksClusterSettings, ExistingClusterSettings, ManagedPoolSettings
 from settings.models import BudgetSettings, ModelSettings, PriceSettings
 
@@ -27,6 +32,7 @@ class NamespaceSettings(Model):
     """Names of the namespaces this stack makes."""
 
     models: DnsLabel = Field("models", description="Servers and downloads; Pod Security restricted.")
+    controllers: DnsLabel = Field("controllers", description="What keeps pods of several nodes together; baseline.")
     node_agents: DnsLabel = Field("node-agents", description="What must touch the nodes; Pod Security privileged.")
 
 
@@ -137,12 +143,22 @@ class Settings(Model):
             pool = self.cluster.pool(model.node_pool)
             _at(key, check_model_name, name)
             sizes = model.parallelism
-            _in(key, check_one_replica, sizes.tensor or 1, (sizes.tensor or 1) * sizes.pipeline * sizes.data, pool)
+            _in(key, check_one_replica, sizes.tensor or 1, sizes.pipeline, sizes.data, pool)
+            version = model.engine.version
+            _in(key, check_task, model.task, [field for field in GENERATING if getattr(model, field) is not None])
+            _in(key, check_names, (name, *model.aliases), model.lora.adapters if model.lora else ())
+            _at(f"{key}.engine.version", check_version, version, model.engine.accepted_advisories)
+            _at(f"{key}.engine.image", engine_on, pool, model.engine.image, version)
+            _at(f"{key}.extraArguments", check_arguments, model.extra_arguments, version)
+            _at(f"{key}.environment", check_environment, model.environment, version)
+            nodes = nodes_of_replica((sizes.tensor or 1) * sizes.pipeline * sizes.data, pool)
+            if nodes > 1 and model.multi_node is MultiNode.RAY_SERVICE:
+                _at(f"{key}.engine", check_ray, model.engine.image, model.engine.ray_version)
             _in(key, check_stop, model.drain.drain(), pool)
-            if model.cache.kind == "hostPath":
-                _at(f"{key}.cache", check_one_node, pool)
-            elif not self.storage or not self.storage.efs:
-                raise ValueError(f"{key}.cache.kind: efs needs a file system; add storage.efs: {{}} to this stack file")
+            on_eks = self.on_eks()
+            _at(f"{key}.cache", check_cache, model.cache, on_eks.storage if on_eks else None, pool, model.replicas, nodes)
+            if needed := check_token(model.source, model.token_secret is not None):
+                raise ValueError(f"{key}.tokenSecret: {needed}")
         return self
 
 

@@ -69,6 +69,9 @@ OPTIONAL = {
         needs_nodes=True,
         identity=Identity(service_account="fsx-csi-controller-sa", managed_policy="AmazonFSxFullAccess"),
     ),
+    # Needs no role of its own: volumes are mounted with the identity of the pods that use them (awslabs/mountpoint-s3-csi-driver
+    # docs/CONFIGURATION.md, "Pod-Level Credentials").
+    "s3": Addon(name="aws-mountpoint-s3-csi-driver", needs_nodes=True),
 }
 """By the kind of file system whose volumes they mount."""
 

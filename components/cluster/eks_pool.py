@@ -73,6 +73,7 @@ class EksPool(Model):
             labels={POOL_LABEL: self.name},
             taints=self.effective_taints(),
             interruptible=self.interruptible,
+            topology_key="topology.kubernetes.io/zone",
         )
 
 

@@ -8,13 +8,21 @@ import pulumi_kubernetes as kubernetes
 from components.base import PlatformComponent
 
 
-def service_account(owner: PlatformComponent, namespace_name: pulumi.Input[str], labels: Mapping[str, str]) -> pulumi.Output[str]:
-    """A ServiceAccount of the owner's own, whose token no pod mounts; its name."""
+def service_account(
+    owner: PlatformComponent,
+    namespace_name: pulumi.Input[str],
+    labels: Mapping[str, str],
+    name: pulumi.Input[str] | None = None,
+) -> pulumi.Output[str]:
+    """A ServiceAccount of the owner's own, whose token no pod mounts; its name.
+
+    `name` is one that a cloud identity was given to.
+    """
     account = kubernetes.core.v1.ServiceAccount(
         owner.child_name("account"),
-        metadata={"namespace": namespace_name, "labels": labels},
+        metadata={"namespace": namespace_name, "labels": labels, **({} if name is None else {"name": name})},
         automount_service_account_token=False,
         opts=owner.child(),
     )
-    name: pulumi.Output[str] = account.metadata["name"]
-    return name
+    made: pulumi.Output[str] = account.metadata["name"]
+    return made

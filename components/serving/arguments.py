@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pulumi
 import yaml
 
-from components.serving.config import Lora, MultiNode, ServerConfig, Speculative, Task
+from components.serving.config import ServerConfig
+from components.serving.groups import Lora, Speculative, Task
 
 PORT = 8000
 """The engine's default port, for the API and for /health and /metrics alike."""
@@ -19,52 +19,6 @@ MASTER_PORT = 29501
 
 Value = pulumi.Input[str] | list[pulumi.Input[str]] | bool
 """What follows a flag: one word, several, or none (true); a flag that is false is left out."""
-
-OWNED = MappingProxyType(
-    {
-        "--model": "source",
-        "--served-model-name": "aliases",
-        "--port": "a Service",
-        "--host": "a Service",
-        "--uds": "a Service",
-        "--tensor-parallel-size": "parallelism.tensor",
-        "--pipeline-parallel-size": "parallelism.pipeline",
-        "--data-parallel-size": "parallelism.data",
-        "--enable-expert-parallel": "parallelism.expert",
-        "--nnodes": "parallelism",
-        "--node-rank": "parallelism",
-        "--master-addr": "parallelism",
-        "--master-port": "parallelism",
-        "--headless": "parallelism",
-        "--distributed-executor-backend": "multiNode",
-        "--max-model-len": "maxModelLen",
-        "--max-num-seqs": "maxNumSeqs",
-        "--max-num-batched-tokens": "maxNumBatchedTokens",
-        "--gpu-memory-utilization": "gpuMemoryUtilization",
-        "--dtype": "dtype",
-        "--quantization": "quantization",
-        "--kv-cache-dtype": "kvCacheDtype",
-        "--kv-offloading-size": "kvOffloadingGib",
-        "--kv-offloading-backend": "kvOffloadingGib",
-        "--enable-prefix-caching": "prefixCaching",
-        "--enable-chunked-prefill": "chunkedPrefill",
-        "--enforce-eager": "enforceEager",
-        "--speculative-config": "speculative",
-        "--enable-lora": "lora",
-        "--lora-modules": "lora.adapters",
-        "--max-loras": "lora.maxLoras",
-        "--max-lora-rank": "lora.maxRank",
-        "--enable-auto-tool-choice": "toolCallParser",
-        "--tool-call-parser": "toolCallParser",
-        "--reasoning-parser": "reasoningParser",
-        "--runner": "task",
-        "--load-format": "cache",
-        "--safetensors-load-strategy": "cache",
-        "--model-loader-extra-config": "cache",
-        "--shutdown-timeout": "drain.shutdownTimeout",
-    }
-)
-"""Flags this platform sets itself, and the setting to use instead."""
 
 
 def vllm_arguments(config: ServerConfig) -> list[pulumi.Input[str]]:
@@ -107,7 +61,7 @@ def _parallel(config: ServerConfig) -> dict[str, Value]:
         flags["--pipeline-parallel-size"] = str(sizes.pipeline)
     if sizes.data > 1:
         flags["--data-parallel-size"] = str(sizes.data)
-    if config.nodes > 1 and config.multi_node is MultiNode.RAY_SERVICE:
+    if config.by_ray:
         flags["--distributed-executor-backend"] = "ray"
     return flags
 

@@ -1,203 +1,43 @@
 """Inputs of `ModelServer`, and what follows from them."""
 
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import Annotated, Any, NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 from pydantic import Field, field_validator, model_validator
 
-from components.inputs import InputText, Matching, Model
+from components.inputs import InputText, Model
+from components.serving.engine_images import EngineImage, engine_on
+from components.serving.extras import check_arguments, check_environment, check_version
+from components.serving.groups import (
+    GENERATING,
+    AdapterName,
+    DrainArgs,
+    DrainConfig,
+    Load,
+    LoadArgs,
+    Lora,
+    LoraArgs,
+    MultiNode,
+    Parallelism,
+    ParallelismArgs,
+    Parser,
+    Speculative,
+    SpeculativeArgs,
+    Task,
+    check_names,
+    check_task,
+)
 from components.serving.lifecycle import check_stop
 from components.serving.placement import check_one_replica, nodes_of_replica
+from components.storage.compile_cache import CompileCache, compile_cache
 from components.types import DnsLabel, NodePool, NodePoolArgs, SecretKey, SecretKeyArgs
 from components.versions import VLLM
-from planner.compatibility import check_lora
-from planner.drain import Drain
 from planner.host import cpus, host_memory_mib, shared_memory_mib
-from planner.options import Options
 from planner.timeouts import engine_ready_seconds, granted_seconds
 
 NODE_AND_IMAGE_SECONDS = 1800
 """For a fresh node and an image of more than 10 GB on it, where nobody predicted how long they take."""
-
-Parser = Annotated[str, Matching(pattern=r"[a-z0-9_]+", what="the name of a parser of vLLM", example="hermes")]
-AdapterName = Annotated[
-    str, Matching(pattern=r"[A-Za-z0-9][A-Za-z0-9._-]*", what="a name clients can ask for", example="support-german")
-]
-
-
-class Task(StrEnum):
-    """What a model is for."""
-
-    GENERATE = "generate"
-    EMBED = "embed"
-
-
-class MultiNode(StrEnum):
-    """Who keeps the pods of one replica together that spans several nodes."""
-
-    LEADER_WORKER_SET = "leaderWorkerSet"
-    RAY_SERVICE = "rayService"
-
-
-class ParallelismArgs(TypedDict):
-    """How the accelerators of one replica share the work; their product is how many there are."""
-
-    tensor: NotRequired[int]
-    """Accelerators that share each layer, on one node; 1 by default."""
-    pipeline: NotRequired[int]
-    """Stages of layers, on one node or one to a node; 1 by default."""
-    data: NotRequired[int]
-    """Copies of the layers that share one queue; 1 by default."""
-    expert: NotRequired[bool]
-    """Divide experts as a whole among the accelerators, as some FP8 checkpoints need; false by default."""
-
-
-class Parallelism(Model):
-    """Validated `ParallelismArgs`."""
-
-    tensor: int = Field(1, ge=1, examples=[1])
-    pipeline: int = Field(1, ge=1, examples=[1])
-    data: int = Field(1, ge=1, examples=[1])
-    expert: bool = False
-
-    @property
-    def accelerators(self) -> int:
-        """Accelerators of one replica."""
-        return self.tensor * self.pipeline * self.data
-
-
-class LoadArgs(TypedDict):
-    """How the engine reads the weights, as suits the place they lie in."""
-
-    format: NotRequired[str]
-    """vLLM's `--load-format`: `safetensors` (the default), `runai_streamer` or `fastsafetensors`."""
-    strategy: NotRequired[str | None]
-    """vLLM's `--safetensors-load-strategy`: `lazy` (the engine's default), `eager` or `prefetch`."""
-    concurrency: NotRequired[int | None]
-    """Reads at once, for `runai_streamer`; its own default when left out."""
-    distributed: NotRequired[bool | None]
-    """Whether each rank reads a part for all, for `runai_streamer`."""
-
-
-class Load(Model):
-    """Validated `LoadArgs`. Formats that run code when loaded are not among them."""
-
-    format: str = Field("safetensors", pattern="^(safetensors|runai_streamer|fastsafetensors)$", examples=["safetensors"])
-    strategy: str | None = Field(None, pattern="^(lazy|eager|prefetch)$", examples=["eager"])
-    concurrency: int | None = Field(None, ge=1, le=1024, examples=[16])
-    distributed: bool | None = None
-
-    @model_validator(mode="after")
-    def _streamer_only(self) -> "Load":
-        if self.format != "runai_streamer" and (self.concurrency is not None or self.distributed is not None):
-            raise ValueError(f"concurrency and distributed are of runai_streamer; leave them out with format: {self.format}")
-        return self
-
-    def extra_config(self) -> dict[str, int | bool]:
-        """vLLM's `--model-loader-extra-config`."""
-        found = {"concurrency": self.concurrency, "distributed": self.distributed}
-        return {name: value for name, value in found.items() if value is not None}
-
-
-class SpeculativeArgs(TypedDict):
-    """Speculative decoding: something cheap proposes tokens, the model checks them all at once."""
-
-    method: str
-    """`ngram`, `suffix`, `mtp`, `eagle`, `eagle3` or `draft_model`."""
-    tokens: int
-    """Tokens proposed at a time."""
-    model_path: NotRequired[pulumi.Input[str] | None]
-    """Directory of the draft model, for methods that have one."""
-
-
-class Speculative(Model):
-    """Validated `SpeculativeArgs`."""
-
-    method: str = Field(pattern="^(ngram|suffix|mtp|eagle|eagle3|draft_model)$", examples=["ngram"])
-    tokens: int = Field(ge=1, le=32, examples=[3])
-    model_path: InputText | None = None
-
-    @model_validator(mode="after")
-    def _model_where_one_proposes(self) -> "Speculative":
-        has_model = self.method in ("eagle", "eagle3", "draft_model")
-        if has_model != (self.model_path is not None):
-            need = "needs model_path, the directory of the model that proposes" if has_model else "has no model; leave it out"
-            raise ValueError(f"method {self.method} {need}")
-        return self
-
-
-class AdapterArgs(TypedDict):
-    """A LoRA adapter, asked for by its name as a model."""
-
-    path: pulumi.Input[str]
-    """Its directory as the pod sees it."""
-    rank: int
-    """Its rank (`r` of its adapter_config.json)."""
-
-
-class Adapter(Model):
-    """Validated `AdapterArgs`."""
-
-    path: InputText
-    rank: int = Field(ge=1, examples=[16])
-
-
-class LoraArgs(TypedDict):
-    """LoRA adapters, the same on every replica and after every restart."""
-
-    adapters: dict[str, AdapterArgs]
-    """By the name clients ask for."""
-    max_rank: NotRequired[int]
-    """The largest rank the engine has room for: 1, 8, 16, 32, 64, 128, 256, 320 or 512; 16 by default."""
-    max_loras: NotRequired[int]
-    """Adapters in one batch; all of them by default."""
-
-
-class Lora(Model):
-    """Validated `LoraArgs`."""
-
-    adapters: Mapping[AdapterName, Adapter] = Field(min_length=1)
-    max_rank: int = Field(16, ge=1, examples=[16])
-    max_loras: int | None = Field(None, ge=1, examples=[3])
-
-    @property
-    def slots(self) -> int:
-        """Adapters in one batch."""
-        return self.max_loras or len(self.adapters)
-
-    @model_validator(mode="after")
-    def _fit(self) -> "Lora":
-        check_adapters({name: adapter.rank for name, adapter in self.adapters.items()}, self.max_rank, self.slots)
-        return self
-
-
-class DrainArgs(TypedDict):
-    """How a server stops, in seconds."""
-
-    pre_stop: NotRequired[int]
-    """Until endpoints and gateways have dropped the pod; 10 by default."""
-    shutdown_timeout: NotRequired[int]
-    """For requests in flight after that; 60 by default."""
-    teardown: NotRequired[int]
-    """For the engine to free the accelerators; 20 by default."""
-
-
-class DrainConfig(Model):
-    """Validated `DrainArgs`."""
-
-    pre_stop: int = Field(Drain().pre_stop, ge=5, le=600, examples=[10])
-    shutdown_timeout: int = Field(Drain().shutdown_timeout, ge=1, le=3600, examples=[60])
-    teardown: int = Field(Drain().teardown, ge=5, le=600, examples=[20])
-
-    def args(self) -> DrainArgs:
-        """The same as a component takes it."""
-        return cast(DrainArgs, self.model_dump())
-
-    def drain(self) -> Drain:
-        """The same as the planner has it."""
-        return Drain(pre_stop=self.pre_stop, shutdown_timeout=self.shutdown_timeout, teardown=self.teardown)
 
 
 class ModelServerArgs(TypedDict):
@@ -221,6 +61,10 @@ class ModelServerArgs(TypedDict):
     """What the model is for; `generate` by default."""
     claim_name: NotRequired[pulumi.Input[str] | None]
     """Claim of the model cache; mounted read-only. None for a model that is streamed from a bucket."""
+    cache_directories: NotRequired[list[pulumi.Input[str]]]
+    """Directories of the cache, as the pod sees them, whose downloads must be complete before the engine starts."""
+    compile_claim_name: NotRequired[pulumi.Input[str] | None]
+    """Claim of this model alone where what the engine compiles outlives its pods; it goes with them when left out."""
     load: NotRequired[LoadArgs]
     """How the weights are read."""
     service_account_name: NotRequired[pulumi.Input[str] | None]
@@ -241,6 +85,10 @@ class ModelServerArgs(TypedDict):
     """How the accelerators of a replica share the work; one accelerator by default."""
     multi_node: NotRequired[MultiNode]
     """Who keeps a replica of several nodes together; `leaderWorkerSet` by default."""
+    ray_version: NotRequired[str | None]
+    """Version of Ray in the image, for `rayService`."""
+    controllers_namespace_name: NotRequired[pulumi.Input[str] | None]
+    """Namespace of the Ray operator, for `rayService`: no other pods reach Ray's own ports."""
     replicas: NotRequired[int]
     """Replicas; one by default."""
     spare_accelerators: NotRequired[int]
@@ -299,6 +147,8 @@ class ServerConfig(Model):
     max_model_len: int = Field(ge=1, examples=[8192])
     task: Task = Task.GENERATE
     claim_name: InputText | None = None
+    cache_directories: tuple[InputText, ...] = ()
+    compile_claim_name: InputText | None = None
     load: Load = Field(default_factory=Load)
     service_account_name: InputText | None = None
     image: str | None = Field(None, min_length=1)
@@ -309,6 +159,8 @@ class ServerConfig(Model):
     deadline_seconds: int | None = Field(None, ge=1, examples=[2160])
     parallelism: Parallelism = Field(default_factory=Parallelism)
     multi_node: MultiNode = MultiNode.LEADER_WORKER_SET
+    ray_version: str | None = Field(None, min_length=1, examples=["2.52.1"])
+    controllers_namespace_name: InputText | None = None
     replicas: int = Field(1, ge=1, examples=[1])
     spare_accelerators: int = Field(0, ge=0)
     dtype: str = Field("auto", pattern="^(auto|bfloat16|float16|float32)$", examples=["auto"])
@@ -340,16 +192,20 @@ class ServerConfig(Model):
 
     @model_validator(mode="after")
     def _can_run(self) -> "ServerConfig":
-        check_one_replica(self.parallelism.tensor, self.parallelism.accelerators, self.pool)
+        check_one_replica(self.parallelism.tensor, self.parallelism.pipeline, self.parallelism.data, self.pool)
         check_stop(self.drain.drain(), self.pool)
-        if taken := sorted(set(self.adapters()) & set(self.served_names())):
-            raise ValueError(f"lora.adapters.{taken[0]}: the model itself answers to that name; name the adapter otherwise")
+        check_arguments(self.extra_arguments, self.engine_version)
+        check_environment(self.environment, self.engine_version)
+        check_version(self.engine_version, self.accepted_advisories)
+        self.engine()
+        check_names(self.served_names(), self.adapters())
         if self.claim_name is None and self.load.format != "runai_streamer":
             raise ValueError("claim_name is missing; without a cache only load.format: runai_streamer reads a model")
-        if self.task is Task.EMBED:
-            for name in ("speculative", "lora", "tool_call_parser", "reasoning_parser"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"{name}: an embedding model generates nothing; leave it out, or use task: generate")
+        if self.claim_name is None and (self.cache_directories or self.lora):
+            raise ValueError("claim_name is missing; adapters and what is checked before a start lie in a cache")
+        if self.by_ray and (self.ray_version is None or self.controllers_namespace_name is None):
+            raise ValueError("multi_node: rayService needs ray_version and controllers_namespace_name; give both")
+        check_task(self.task, [name for name in GENERATING if getattr(self, name) is not None])
         return self
 
     @property
@@ -358,9 +214,25 @@ class ServerConfig(Model):
         return nodes_of_replica(self.parallelism.accelerators, self.pool)
 
     @property
+    def by_ray(self) -> bool:
+        """Whether Ray keeps a replica together."""
+        return self.nodes > 1 and self.multi_node is MultiNode.RAY_SERVICE
+
+    @property
     def accelerators_per_node(self) -> int:
         """Accelerators of one pod."""
         return self.parallelism.accelerators // self.nodes
+
+    def engine(self) -> EngineImage:
+        """The engine's image for the pool's accelerators."""
+        return engine_on(self.pool, self.image, self.engine_version, self.nodes)
+
+    def compiled(self) -> CompileCache | None:
+        """Where what the engine compiles outlives its pods."""
+        if self.compile_claim_name is None:
+            return None
+        card = self.pool.accelerator
+        return compile_cache(self.compile_claim_name, self.engine().image, (card and card.product) or self.pool.name)
 
     def startup(self) -> int:
         """Seconds from the container's start until the engine must answer."""
@@ -399,13 +271,6 @@ class ServerConfig(Model):
     def adapters(self) -> Mapping[str, Any]:
         """Adapters by name."""
         return self.lora.adapters if self.lora else {}
-
-
-def check_adapters(ranks: Mapping[str, int], max_rank: int, slots: int) -> None:
-    """Raise ValueError for an adapter, by its name, that the engine would have no room for."""
-    for name, rank in ranks.items():
-        if problem := check_lora(rank, min(len(ranks), slots), Options(max_loras=slots, max_lora_rank=max_rank)):
-            raise ValueError(f"adapters.{name}.rank: {problem}")
 
 
 def check_model_name(name: str) -> None:

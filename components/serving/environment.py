@@ -23,6 +23,7 @@ def environment(config: ServerConfig) -> dict[str, str]:
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
         # Empty: load no plugin that happens to be installed.
         "VLLM_PLUGINS": "",
+        **(compiled.environment if (compiled := config.compiled()) else {}),
         **_between_nodes(config),
         **config.environment,
     }

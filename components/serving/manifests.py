@@ -1,7 +1,7 @@
 """The Kubernetes objects of a server. Pure functions; names of other objects may be outputs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -24,7 +24,7 @@ _HUGE_PAGES_MIB = 5120
 _SCRATCH_MIB = 10240
 """Compiled kernels and graphs take a few GiB at most; the rest are logs."""
 _KEY_DIRECTORY = "/run/secrets/api-key"
-_WITH_KEY = 'VLLM_API_KEY="$$(cat {file})" && export VLLM_API_KEY && exec vllm serve "$@"'
+_WITH_KEY = 'VLLM_API_KEY="$$(cat {file})" && export VLLM_API_KEY && exec vllm serve "$$@"'
 """The key is a file, so it is in no manifest, no argument and no environment that Kubernetes knows. `$$` is Kubernetes' `$`."""
 
 
@@ -32,14 +32,10 @@ _WITH_KEY = 'VLLM_API_KEY="$$(cat {file})" && export VLLM_API_KEY && exec vllm s
 class Around:
     """What a server's pod uses that others made."""
 
-    image: str
     config_map: pulumi.Input[str]
     service_account: pulumi.Input[str]
     init_containers: Sequence[Mapping[str, Any]] = ()
     """What must be true before the engine starts."""
-    volumes: Sequence[Mapping[str, Any]] = ()
-    mounts: Sequence[Mapping[str, Any]] = field(default=())
-    """Further volumes, and where the engine has them."""
 
 
 def pod(
@@ -52,8 +48,8 @@ def pod(
         **_placed(config, labels),
         "terminationGracePeriodSeconds": config.drain.drain().grace,
         "securityContext": restricted_pod(),
-        "containers": [_engine(config, around, arguments, [*mounts, *around.mounts])],
-        "volumes": [*volumes, *around.volumes],
+        "containers": [_engine(config, around, arguments, mounts)],
+        "volumes": volumes,
     }
     if around.init_containers:
         spec["initContainers"] = list(around.init_containers)
@@ -62,6 +58,12 @@ def pod(
     if config.host_users is not None:
         spec["hostUsers"] = config.host_users
     return {"metadata": {"labels": dict(labels)}, "spec": spec}
+
+
+def engine_of(template: Mapping[str, Any]) -> dict[str, Any]:
+    """The container that answers, of a pod template."""
+    found: dict[str, Any] = next(container for container in template["spec"]["containers"] if container["name"] == ENGINE)
+    return found
 
 
 def annotations(config: ServerConfig) -> dict[str, str]:
@@ -121,7 +123,7 @@ def _engine(
 ) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": ENGINE,
-        "image": around.image,
+        "image": config.engine().image,
         "args": list(arguments),
         "envFrom": [{"configMapRef": {"name": around.config_map}}],
         # Else the engine guesses the address it listens on for its own processes.
@@ -133,6 +135,8 @@ def _engine(
         "resources": _resources(config),
         "volumeMounts": list(mounts),
     }
+    if not config.by_ray and (command := config.engine().command):
+        container["command"] = list(command)
     if config.api_key_secret:
         file = f"{_KEY_DIRECTORY}/{config.api_key_secret.key}"
         container["command"] = ["/bin/sh", "-c", _WITH_KEY.format(file=file), "vllm"]
@@ -164,6 +168,8 @@ def _volumes(config: ServerConfig) -> tuple[list[Mapping[str, Any]], list[Mappin
         source = {"secretName": secret.name, "items": [{"key": secret.key, "path": secret.key}], "defaultMode": 0o440}
         found.append(({"secret": source}, {"name": "api-key", "mountPath": _KEY_DIRECTORY, "readOnly": True}))
     volumes, mounts = scratch(ENGINE_SCRATCH)
+    if compiled := config.compiled():
+        volumes, mounts = [*volumes, compiled.volume], [*mounts, compiled.mount]
     return (
         [*({"name": mount["name"], **volume} for volume, mount in found), *volumes],
         [*(mount for _, mount in found), *mounts],

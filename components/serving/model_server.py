@@ -9,13 +9,20 @@ import pulumi_kubernetes as kubernetes
 from components.base import PlatformComponent, labels, selector
 from components.inputs import validate
 from components.names import DNS_LABEL_MAX, fit
+from components.ordering import known_after
 from components.security.account import service_account
 from components.serving.arguments import PORT, vllm_arguments
 from components.serving.config import ModelServerArgs, ServerConfig
 from components.serving.environment import environment
 from components.serving.lifecycle import disruption_budget
-from components.serving.manifests import Around, annotations, deployment, pod, replicas_service, service
-from components.versions import VLLM_IMAGE
+from components.serving.manifests import Around, annotations, deployment, engine_of, pod, replicas_service, service
+from components.serving.multi_node import WORKER_INDEX_LABEL, leader_of, leader_worker_set
+from components.serving.ray_service import AWAIT_READY, SERVING, ray_network_policy, ray_service
+from components.serving.verification.planned import planned
+from components.storage.cache_check import cache_check_container
+
+AWAIT_AVAILABLE = {"pulumi.com/waitFor": "condition=Available"}
+"""Tells Pulumi when a custom resource counts as made (pulumi-kubernetes, "Resource readiness": it knows built-in kinds only)."""
 
 
 class ModelServer(PlatformComponent):
@@ -25,12 +32,29 @@ class ModelServer(PlatformComponent):
     """Base address of the API inside the cluster."""
     arguments: pulumi.Output[list[str]]
     """The engine's command line."""
+    expectation: pulumi.Output[str]
+    """What must be true of the server, for `ModelVerification`; known once it answers."""
 
     def __init__(self, name: str, args: ModelServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         self._config = config = validate(ServerConfig, args, f"ModelServer {name}")
         self._labels = labels("vllm", config.model_name, "model-server", config.engine_version)
-        arguments = vllm_arguments(config)
+        template = pod(config, self._around(), vllm_arguments(config), self._labels)
+        server = self._server(template)
+        self._disruption_budget()
+        endpoint, each = self._services(server)
+        leader = template if config.by_ray else leader_of(config, template)
+        self.url = pulumi.Output.format(
+            "http://{0}.{1}.svc:{2}/v1", endpoint.metadata["name"], endpoint.metadata["namespace"], PORT
+        )
+        self.arguments = pulumi.Output.all(*engine_of(leader)["args"])
+        # Known only once somebody answers, so that what asks for it runs after that.
+        self.expectation = known_after(planned(config, leader, replicas_name(config.model_name)), endpoint.id, each.id)
+        self.finish()
+
+    def _around(self) -> Around:
+        """What the pods use beside themselves."""
+        config = self._config
         # Autonamed and immutable: a changed environment is a new object, which the pods roll to.
         settings = kubernetes.core.v1.ConfigMap(
             self.child_name("environment"),
@@ -39,58 +63,97 @@ class ModelServer(PlatformComponent):
             immutable=True,
             opts=self.child(),
         )
-        around = Around(
-            image=VLLM_IMAGE,
-            config_map=settings.metadata["name"],
-            service_account=config.service_account_name or service_account(self, config.namespace_name, self._labels),
+        account = config.service_account_name or service_account(self, config.namespace_name, self._labels)
+        checks = [cache_check_container(config.engine().image, config.cache_directories)] if config.cache_directories else []
+        return Around(config_map=settings.metadata["name"], service_account=account, init_containers=checks)
+
+    def _server(self, template: dict[str, Any]) -> pulumi.Resource:
+        """What runs the replicas."""
+        config = self._config
+        options = self.child(timeout=config.deadline() + 60)
+        made: pulumi.Resource
+        if config.nodes == 1:
+            made = kubernetes.apps.v1.Deployment(
+                self.child_name("server"),
+                metadata=self._metadata(annotations=annotations(config)),
+                spec=deployment(config, template),
+                opts=options,
+            )
+        elif config.by_ray:
+            made = self._ray(template, options)
+        else:
+            made = kubernetes.apiextensions.CustomResource(
+                self.child_name("server"),
+                api_version="leaderworkerset.x-k8s.io/v1",
+                kind="LeaderWorkerSet",
+                metadata=self._metadata(annotations=annotations(config) | AWAIT_AVAILABLE),
+                spec=leader_worker_set(config, template),
+                opts=options,
+            )
+        return made
+
+    def _ray(self, template: dict[str, Any], options: pulumi.ResourceOptions) -> pulumi.Resource:
+        """A RayService, behind a policy: whoever reaches Ray's own ports runs code on the nodes."""
+        config = self._config
+        assert config.ray_version is not None and config.controllers_namespace_name is not None  # noqa: S101, PT018
+        policy = kubernetes.networking.v1.NetworkPolicy(
+            self.child_name("ray"),
+            metadata=self._metadata(),
+            spec=ray_network_policy(selector(self._labels), config.controllers_namespace_name),
+            opts=self.child(),
         )
-        template = pod(config, around, arguments, self._labels)
-        server = kubernetes.apps.v1.Deployment(
+        made: pulumi.Resource = kubernetes.apiextensions.CustomResource(
             self.child_name("server"),
-            metadata=self._metadata(annotations=annotations(config)),
-            spec=deployment(config, template),
-            opts=self.child(timeout=config.deadline() + 60),
+            api_version="ray.io/v1",
+            kind="RayService",
+            metadata=self._metadata(annotations=annotations(config) | AWAIT_READY),
+            spec=ray_service(
+                template,
+                image=config.image,
+                ray_version=config.ray_version,
+                nodes=config.nodes,
+                replicas=config.replicas,
+                engine_version=config.engine_version,
+            ),
+            opts=pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=[policy])),
         )
-        self._disruption_budget()
-        endpoint = self._service(server)
-        self.url = pulumi.Output.format(
-            "http://{0}.{1}.svc:{2}/v1", endpoint.metadata["name"], endpoint.metadata["namespace"], PORT
-        )
-        self.arguments = pulumi.Output.all(*arguments)
-        self.finish()
+        return made
 
     def _metadata(self, **more: Any) -> dict[str, Any]:
         return {"namespace": self._config.namespace_name, "labels": self._labels, **more}
 
     def _match(self) -> Mapping[str, str]:
         """What tells the pods that answer from all others."""
-        return selector(self._labels)
+        if self._config.by_ray:
+            return selector(self._labels) | SERVING
+        return selector(self._labels) | ({WORKER_INDEX_LABEL: "0"} if self._config.nodes > 1 else {})
 
     def _disruption_budget(self) -> None:
         kubernetes.policy.v1.PodDisruptionBudget(
             self.child_name("disruption"),
             metadata=self._metadata(),
-            spec=disruption_budget(selector(self._labels)),
+            spec=disruption_budget(selector(self._labels), self._config.nodes),
             opts=self.child(),
         )
 
-    def _service(self, server: pulumi.Resource) -> kubernetes.core.v1.Service:
-        """The Service of all replicas; beside it one that names each."""
+    def _services(self, server: pulumi.Resource) -> tuple[kubernetes.core.v1.Service, kubernetes.core.v1.Service]:
+        """The Service of all replicas, and the one that names each."""
         name = self._config.model_name
         # A Service counts as made when somebody answers for it, and that takes as long as the server's start.
-        kubernetes.core.v1.Service(
-            self.child_name("replicas"),
-            metadata=self._metadata(name=replicas_name(name)),
-            spec=replicas_service(self._match()),
-            opts=self.child(depends_on=[server]),
-        )
-        return kubernetes.core.v1.Service(
+        endpoint = kubernetes.core.v1.Service(
             self.child_name("service"),
             # The name is a contract: clients reach the model by it.
             metadata=self._metadata(name=name),
             spec=service(self._match()),
             opts=self.child(depends_on=[server]),
         )
+        each = kubernetes.core.v1.Service(
+            self.child_name("replicas"),
+            metadata=self._metadata(name=replicas_name(name)),
+            spec=replicas_service(self._match()),
+            opts=self.child(depends_on=[server]),
+        )
+        return endpoint, each
 
 
 def replicas_name(model_name: str) -> str:

@@ -8,9 +8,10 @@ def nodes_of_replica(accelerators: int, pool: NodePool) -> int:
     return -(-accelerators // _per_node(pool))
 
 
-def check_one_replica(tensor: int, accelerators: int, pool: NodePool) -> None:
+def check_one_replica(tensor: int, pipeline: int, data: int, pool: NodePool) -> None:
     """Raise ValueError when one replica cannot be put on the pool's nodes."""
     per_node = _per_node(pool)
+    accelerators = tensor * pipeline * data
     if tensor > per_node:
         raise ValueError(
             f"parallelism.tensor: {tensor} accelerators must share a node, but nodes of pool {pool.name} have {per_node}; "
@@ -21,6 +22,11 @@ def check_one_replica(tensor: int, accelerators: int, pool: NodePool) -> None:
         raise ValueError(
             f"parallelism: {accelerators} accelerators are no whole number of nodes of pool {pool.name}, which have {per_node}; "
             f"use tensor x pipeline x data = {nodes * per_node}"
+        )
+    if nodes > 1 and data > 1 and (pipeline > 1 or data % nodes):
+        raise ValueError(
+            f"parallelism.data: {data} copies in {pipeline} stages cannot be spread over {nodes} nodes; "
+            f"use either stages (data: 1) or copies (pipeline: 1 and data a multiple of {nodes})"
         )
     if nodes > pool.max_nodes:
         raise ValueError(

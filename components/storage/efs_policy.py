@@ -6,7 +6,7 @@ import pulumi
 
 from components.pods import ENGINE_UID
 from components.security.policies import Statement, allow, deny, deny_insecure_transport
-from components.storage.manifests import MODEL_ROOT
+from components.storage.layout import MODEL_ROOT
 
 _MOUNT = ("elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite")
 _AS_ROOT = "elasticfilesystem:ClientRootAccess"

@@ -1,8 +1,8 @@
 """The processes of a control plane: what each is called with, and the configuration files they read.
 
 etcd, the API server and the clients of the API server in the order of starting. Everything listens on loopback and
-talks TLS with certificates of this instance. The controller-manager, the scheduler, kwok and the device manager serve
-nothing, so they have no port.
+talks TLS with certificates of this instance. The controller-manager, the scheduler, kwok, the device manager and the
+controllers of charts serve nothing, so they have no port.
 """
 
 import base64
@@ -127,7 +127,13 @@ def components(layout: Layout, ports: Mapping[str, int], binaries: Mapping[str, 
         Component("kube-controller-manager", (path["kube-controller-manager"], *_controller_manager(layout))),
         Component("kube-scheduler", (path["kube-scheduler"], *_scheduler(layout))),
         Component("kwok", (path["kwok"], *_kwok(layout))),
-        Component("device-manager", _device_manager(layout, ports), environment={"PYTHONPATH": str(_PROJECT)}),
+        *(
+            Component(name, _own(name, module, layout, ports), environment={"PYTHONPATH": str(_PROJECT)})
+            for name, module in (
+                ("device-manager", "sandbox.control_plane.device_manager"),
+                ("controllers", "sandbox.controllers"),
+            )
+        ),
     )
 
 
@@ -231,12 +237,12 @@ def _kwok(layout: Layout) -> tuple[str, ...]:
     )
 
 
-def _device_manager(layout: Layout, ports: Mapping[str, int]) -> tuple[str, ...]:
+def _own(name: str, module: str, layout: Layout, ports: Mapping[str, int]) -> tuple[str, ...]:
     pki = layout.pki
     return (
-        *(sys.executable, "-m", "sandbox.control_plane.device_manager"),
+        *(sys.executable, "-m", module),
         f"--server={server_url(ports)}",
         f"--ca={pki.certificate('ca')}",
-        f"--certificate={pki.certificate('device-manager')}",
-        f"--key={pki.key('device-manager')}",
+        f"--certificate={pki.certificate(name)}",
+        f"--key={pki.key(name)}",
     )

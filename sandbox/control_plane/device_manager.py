@@ -7,65 +7,19 @@ the API server was away, it lists everything again and goes on.
 
 import argparse
 import asyncio
-import json
 import logging
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import httpx
 
 from sandbox.control_plane.device_plugins import FIELD_MANAGER, wanted_capacity
+from sandbox.control_plane.mirror import RETRY_S, Mirror, Objects, first_line
 from sandbox.control_plane.pki import tls_context
 
 _log = logging.getLogger("device-manager")
 
-_RETRY_S = 1.0
 _SETTLE_S = 0.05
-_WATCH_S = 300
-
-Objects: TypeAlias = dict[str, dict[str, Any]]
-
-
-class Mirror:
-    """A local copy of one collection that follows the API server."""
-
-    def __init__(self, client: httpx.AsyncClient, path: str, changed: asyncio.Event) -> None:
-        """`objects` is None before the first list; `changed` is set whenever the copy is new."""
-        self.objects: Objects | None = None
-        self._client, self._path, self._changed = client, path, changed
-
-    async def follow(self) -> None:
-        """Lists and watches for ever; whatever goes wrong ends in listing again."""
-        while True:
-            try:
-                version, self.objects = await self._list()
-                self._changed.set()
-                await self._watch(version, self.objects)
-            except (httpx.HTTPError, ValueError, KeyError) as error:
-                _log.warning("%s: %s; again in %s s", self._path, _first_line(error), _RETRY_S)
-                await asyncio.sleep(_RETRY_S)
-
-    async def _list(self) -> tuple[str, Objects]:
-        response = await self._client.get(self._path)
-        response.raise_for_status()
-        content = response.json()
-        return content["metadata"]["resourceVersion"], {item["metadata"]["uid"]: item for item in content["items"]}
-
-    async def _watch(self, version: str, objects: Objects) -> None:
-        query = {"watch": "true", "resourceVersion": version, "timeoutSeconds": str(_WATCH_S)}
-        async with self._client.stream("GET", self._path, params=query, timeout=_WATCH_S + 30) as response:
-            response.raise_for_status()
-            async for line in response.aiter_lines():
-                event = json.loads(line)
-                if event["type"] == "ERROR":  # the version is too old: list again
-                    return
-                uid = event["object"]["metadata"]["uid"]
-                if event["type"] == "DELETED":
-                    objects.pop(uid, None)
-                else:
-                    objects[uid] = event["object"]
-                self._changed.set()
 
 
 async def manage(client: httpx.AsyncClient) -> None:
@@ -84,8 +38,8 @@ async def manage(client: httpx.AsyncClient) -> None:
             try:
                 await _reconcile(client, nodes.objects, pods.objects)
             except httpx.HTTPError as error:
-                _log.warning("cannot set the capacity of a node: %s; again in %s s", _first_line(error), _RETRY_S)
-                await asyncio.sleep(_RETRY_S)
+                _log.warning("cannot set the capacity of a node: %s; again in %s s", first_line(error), RETRY_S)
+                await asyncio.sleep(RETRY_S)
                 changed.set()
 
 
@@ -108,10 +62,6 @@ async def _reconcile(client: httpx.AsyncClient, nodes: Objects, pods: Objects) -
         if response.status_code != httpx.codes.NOT_FOUND:
             response.raise_for_status()
         _log.info("node %s offers %s", name, capacity)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 async def _main(arguments: argparse.Namespace) -> None:

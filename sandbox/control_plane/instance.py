@@ -22,7 +22,7 @@ from sandbox.control_plane.record import Record
 from sandbox.control_plane.status import NodeStatus, ProcessStatus, State, Status
 from sandbox.errors import SandboxError
 
-NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "device-manager")
+NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "device-manager", "controllers")
 
 _INSTANCE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 _LOCK_WAIT_S = 120.0

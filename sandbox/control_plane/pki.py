@@ -25,6 +25,7 @@ from sandbox.control_plane.ports import LOOPBACK
 ADMINISTRATORS = "llm-platform:administrators"
 KWOK_USER = "llm-platform:kwok"
 DEVICE_MANAGER_USER = "llm-platform:device-manager"
+CONTROLLERS_USER = "llm-platform:controllers"
 
 _VALIDITY = datetime.timedelta(days=3650)
 _CLOCK_SKEW = datetime.timedelta(hours=1)
@@ -58,6 +59,7 @@ def _leaves(service_ip: str) -> dict[str, _Leaf]:
         "scheduler": _Leaf("ca", "system:kube-scheduler"),
         "kwok": _Leaf("ca", KWOK_USER),
         "device-manager": _Leaf("ca", DEVICE_MANAGER_USER),
+        "controllers": _Leaf("ca", CONTROLLERS_USER),
     }
 
 
@@ -96,17 +98,20 @@ class Pki:
 
     def issue(self, user: str, groups: Sequence[str], validity: datetime.timedelta) -> tuple[bytes, bytes]:
         """A client certificate and its key, both PEM, for a user of the API server; nothing of it is kept."""
-        authority = x509.load_pem_x509_certificate(self.certificate("ca").read_bytes())
-        authority_key = serialization.load_pem_private_key(self.key("ca").read_bytes(), password=None)
-        if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
-            raise TypeError(f"{self.key('ca')} is no elliptic curve key, which is all this program makes")
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _sign(_Leaf("ca", user, tuple(groups)), key, authority, authority_key, validity)
+        certificate = _sign(_Leaf("ca", user, tuple(groups)), key, *_load(self, "ca"), validity)
         return certificate.public_bytes(serialization.Encoding.PEM), _pem(key)
 
     def ensure(self, service_ip: str) -> None:
-        """Makes everything unless it is there: in a directory of its own that is renamed when complete."""
+        """Makes everything unless it is there: in a directory of its own that is renamed when complete.
+
+        An instance of an older version of this program gets what it lacks.
+        """
         if self.directory.exists():
+            for name, leaf in _leaves(service_ip).items():
+                if not self.certificate(name).exists():
+                    key = ec.generate_private_key(ec.SECP256R1())
+                    _write(self, name, key, _sign(leaf, key, *_load(self, leaf.authority)))
             return
         draft = self.directory.with_name(self.directory.name + ".new")
         shutil.rmtree(draft, ignore_errors=True)
@@ -137,6 +142,13 @@ def _make(pki: Pki, service_ip: str) -> None:
     public = signer.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     write_private(pki.service_account_public_key, public)
     write_private(pki.encryption_key, secrets.token_bytes(32))
+
+
+def _load(pki: Pki, authority: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = serialization.load_pem_private_key(pki.key(authority).read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError(f"{pki.key(authority)} is no elliptic curve key, which is all this program makes")
+    return x509.load_pem_x509_certificate(pki.certificate(authority).read_bytes()), key
 
 
 def _write(pki: Pki, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:

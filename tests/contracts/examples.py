@@ -13,9 +13,19 @@ from components.cluster.images import ImageFamily
 from components.cluster.karpenter_pools import CapacityType
 from components.security import EncryptionKey, KeyUse, Namespace, PodIdentity, PodSecurityLevel
 from components.security.policies import allow
-from components.serving import ModelServer
-from components.storage import EfsFileSystem, LustreFileSystem, ModelBucket, ModelCache, ModelDownload
+from components.serving import ImagePrepull, KubeRayOperator, LeaderWorkerSetController, ModelServer, ModelVerification
+from components.serving.verification import Expectation, expected_metrics
+from components.storage import (
+    BlockStorageClass,
+    EfsFileSystem,
+    LustreFileSystem,
+    ModelBucket,
+    ModelBucketAccess,
+    ModelCache,
+    ModelDownload,
+)
 from components.types import NodePoolArgs, TaintEffect
+from components.versions import VLLM, VLLM_IMAGE
 
 KUBECONFIG = yaml.safe_dump(
     {
@@ -37,6 +47,29 @@ POOL: NodePoolArgs = {
 }
 
 KEY_ARN = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+EXPECTATION = Expectation(
+    namespace="models",
+    service="qwen",
+    replicas_service="qwen-replicas",
+    port=8000,
+    selector={"app.kubernetes.io/name": "vllm", "app.kubernetes.io/instance": "qwen"},
+    served_names=("qwen",),
+    adapters=(),
+    task="generate",
+    needs_key=False,
+    engine_version=VLLM,
+    metrics=expected_metrics(VLLM, lora=False, speculative=False),
+    replicas=1,
+    nodes_per_replica=1,
+    container="engine",
+    image=VLLM_IMAGE,
+    command=(),
+    args=("/models/qwen",),
+    resources={"requests": {}, "limits": {}},
+    shared_memory_mib=2048,
+    revision="0123456789ab",
+)
 
 Example = Callable[[str, pulumi.ResourceOptions], PlatformComponent]
 
@@ -84,6 +117,26 @@ EXAMPLES: dict[type[PlatformComponent], Example] = {
             "claim_name": "cache",
             "pool": POOL,
             "max_model_len": 8192,
+        },
+        opts,
+    ),
+    ModelVerification: lambda name, opts: ModelVerification(
+        name, {"model_name": "qwen", "namespace_name": "models", "expectation": EXPECTATION.to_json(), "pool": POOL}, opts
+    ),
+    ImagePrepull: lambda name, opts: ImagePrepull(
+        name, {"namespace_name": "models", "images": [VLLM_IMAGE], "pool": POOL}, opts
+    ),
+    LeaderWorkerSetController: lambda name, opts: LeaderWorkerSetController(name, {"namespace_name": "controllers"}, opts),
+    KubeRayOperator: lambda name, opts: KubeRayOperator(name, {"namespace_name": "controllers"}, opts),
+    BlockStorageClass: lambda name, opts: BlockStorageClass(name, {"kms_key_arn": KEY_ARN}, opts),
+    ModelBucketAccess: lambda name, opts: ModelBucketAccess(
+        name,
+        {
+            "cluster_name": "llm",
+            "namespace_name": "models",
+            "bucket_arn": "arn:aws:s3:::models",
+            "kms_key_arn": KEY_ARN,
+            "prefix": "models/qwen",
         },
         opts,
     ),

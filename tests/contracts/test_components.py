@@ -33,17 +33,23 @@ COMPONENTS = sorted(
 )
 
 TOKENS = {
+    "BlockStorageClass": "llm-platform:index:BlockStorageClass",
     "EfsFileSystem": "llm-platform:index:EfsFileSystem",
     "EksCluster": "llm-platform:index:EksCluster",
     "EncryptionKey": "llm-platform:index:EncryptionKey",
     "ExistingCluster": "llm-platform:index:ExistingCluster",
     "GpuNodeGroup": "llm-platform:index:GpuNodeGroup",
+    "ImagePrepull": "llm-platform:index:ImagePrepull",
     "Karpenter": "llm-platform:index:Karpenter",
+    "KubeRayOperator": "llm-platform:index:KubeRayOperator",
+    "LeaderWorkerSetController": "llm-platform:index:LeaderWorkerSetController",
     "LustreFileSystem": "llm-platform:index:LustreFileSystem",
     "ModelBucket": "llm-platform:index:ModelBucket",
+    "ModelBucketAccess": "llm-platform:index:ModelBucketAccess",
     "ModelCache": "llm-platform:index:ModelCache",
     "ModelDownload": "llm-platform:index:ModelDownload",
     "ModelServer": "llm-platform:index:ModelServer",
+    "ModelVerification": "llm-platform:index:ModelVerification",
     "Namespace": "llm-platform:index:Namespace",
     "Network": "llm-platform:index:Network",
     "PodIdentity": "llm-platform:index:PodIdentity",

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,23 @@ import settings
 from tests.contracts.examples import KUBECONFIG
 from tests.recorder import Recording, record
 
-STACKS = ["local", "dev", "staging", "prod"]
+STACKS = ["local", "models", "dev", "staging", "prod"]
+
+Edit = Callable[[dict[str, Any]], object]
 
 
-def build(stack: str, root: Path, directory: Path, monkeypatch: pytest.MonkeyPatch, *, preview: bool = False) -> Recording:
-    """What the program registers for that stack. Files it needs are made in `directory`."""
+def build(
+    stack: str,
+    root: Path,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    preview: bool = False,
+    edit: Edit = lambda _config: None,
+) -> Recording:
+    """What the program registers for that stack after `edit` changed its sections. Files it needs are made in `directory`."""
     config: dict[str, Any] = yaml.safe_load((root / settings.stack_file(stack)).read_text())["config"]
+    edit(config)
     cluster = config["llm-platform:cluster"]
     if cluster["kind"] == "existing":
         kubeconfig = directory / "kubeconfig"

@@ -35,7 +35,7 @@ def _server(pool: NodePool, **changes: Any) -> dict[str, Any]:
         "max_model_len": 8192,
     }
     config = ServerConfig.model_validate(base | changes)
-    around = Around(image="i:1", config_map="c", service_account="s")
+    around = Around(config_map="c", service_account="s")
     template = pod(config, around, vllm_arguments(config), LABELS)
     metadata = {"name": config.model_name, "annotations": annotations(config)}
     return {"kind": "Deployment", "metadata": metadata, "spec": deployment(config, template)}

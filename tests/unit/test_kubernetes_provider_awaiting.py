@@ -278,6 +278,24 @@ def test_conditions_of_the_user_s_own(annotation: str, ready: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("of_condition", "of_status", "ready"),
+    [
+        ({}, {}, True),
+        ({"observedGeneration": 2}, {}, True),
+        ({"observedGeneration": 1}, {"observedGeneration": 2}, False),
+        ({}, {"observedGeneration": 1}, False),
+        ({}, {"observedGeneration": 2}, True),
+    ],
+)
+def test_what_was_said_of_an_earlier_generation_does_not_count(
+    of_condition: dict[str, Any], of_status: dict[str, Any], ready: bool
+) -> None:
+    condition = {"type": "Available", "status": "True", **of_condition}
+    live = {"metadata": {"generation": 2}, "status": {"conditions": [condition], **of_status}}
+    assert wait_for.judge(wait_for.parse("condition=Available"), live).ready is ready
+
+
+@pytest.mark.parametrize(
     "annotation", ["", "Ready", "condition=", "jsonpath=", "jsonpath={.a[1:2]}", "jsonpath={..a}", "[1", "jsonpath={.a"]
 )
 def test_what_is_not_understood_is_refused(annotation: str) -> None:

@@ -100,7 +100,7 @@ def test_the_engine_cannot_reach_a_hub_or_report_usage() -> None:
 def _pod(**changes: Any) -> dict[str, Any]:
     common = {"app.kubernetes.io/name": "vllm", "app.kubernetes.io/instance": "qwen", "app.kubernetes.io/version": "1"}
     config = _config(**changes)
-    around = Around(image="i:1", config_map="c", service_account="s")
+    around = Around(config_map="c", service_account="s")
     return deployment(config, pod(config, around, vllm_arguments(config), common))
 
 

@@ -194,7 +194,10 @@ def test_a_model_that_would_not_start_is_refused_with_the_numbers_and_three_chan
     local: dict[str, Any], tmp_path: Path
 ) -> None:
     with pytest.raises(InputError) as caught:
-        _load(_set(local, f"{MODEL}/source", "meta-llama/Llama-3.3-70B-Instruct"), tmp_path)
+        _load(
+            _set(_set(local, f"{MODEL}/source", "meta-llama/Llama-3.3-70B-Instruct"), f"{MODEL}/tokenSecret", {"name": "hf"}),
+            tmp_path,
+        )
     sentence = str(caught.value)
     assert sentence.startswith(
         f"{WHERE}: models.qwen2-5-7b: meta-llama/Llama-3.3-70B-Instruct does not fit on 1 x L4 with 22.0 GiB each: "

@@ -117,15 +117,15 @@ def test_an_unknown_storage_is_refused_with_the_known_ones() -> None:
 def test_a_drain_that_is_cut_short_is_refused_in_one_sentence() -> None:
     assert check_drain(10, 60, 20, 90, spot=True) is None
     assert check_drain(10, 60, 20, 60, spot=False) == (
-        "terminationGracePeriodSeconds 60 is less than preStop 10 s + --shutdown-timeout 60 s + teardown 20 s = 90 s; "
+        "terminationGracePeriodSeconds 60 is less than preStop 10 s + a shutdown timeout of 60 s + teardown 20 s = 90 s; "
         "use 90 or more"
     )
     assert check_drain(10, 90, 20, 120, spot=True) is None
     assert check_drain(10, 91, 20, 121, spot=True) is not None
     assert check_drain(10, 300, 20, 400, spot=False) is None
     assert check_drain(10, 300, 20, 400, spot=True) == (
-        "preStop 10 s + --shutdown-timeout 300 s + teardown 20 s = 330 s is more than the 120 s a spot interruption leaves; "
-        "use --shutdown-timeout 90"
+        "preStop 10 s + a shutdown timeout of 300 s + teardown 20 s = 330 s is more than the 120 s a spot interruption leaves; "
+        "use a shutdown timeout of 90 s"
     )
     assert Drain().grace == 90
 
@@ -141,7 +141,8 @@ def test_a_drain_is_accepted_exactly_when_it_has_the_time(
 def test_host_resources() -> None:
     assert [shared_memory_mib(count) for count in (1, 2, 8)] == [2048, 16384, 65536]
     assert host_memory_mib(5.2, 1, 2048) == 5325 + 4096 + 2048
-    assert host_memory_mib(5.2, 2, 16384, "eager") == 5325 + 4096 + 16384 + 2 * 5120
+    assert host_memory_mib(5.2, 2, 16384, "eager") == 2 * 5120 + 4096 + 16384
+    assert host_memory_mib(60, 2, 16384, "eager") == host_memory_mib(60, 2, 16384)
     assert [cpus(count) for count in (1, 8)] == [3, 10]
     with pytest.raises(ValueError, match="use lazy, prefetch or eager"):
         host_memory_mib(5.2, 1, 2048, "fast")

@@ -72,6 +72,12 @@ async def _pods(cluster: Cluster, live: Object) -> list[Object]:
 
 
 def _selector(live: Object) -> str:
+    match live.get("kind"):
+        case "LeaderWorkerSet":
+            return f"leaderworkerset.sigs.k8s.io/name={name_of(live)}"
+        case "RayService":
+            newest = [lookup(live, ("status", f"{which}ServiceStatus", "rayClusterName")) for which in ("pending", "active")]
+            return next((f"ray.io/cluster={name}" for name in newest if name), "")
     selector = lookup(live, ("spec", "selector"))
     if not isinstance(selector, dict):
         return ""

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sandbox.providers.contract import ProviderError
 from sandbox.providers.kubernetes.awaiting.rules import READY, Verdict, condition
 from sandbox.providers.kubernetes.objects import WAIT_FOR, Object
+from sandbox.providers.properties import lookup
 
 _STEP: Final = re.compile(
     r"""\.(?P<field>(?:[\w-]|\\.)+)|\[(?P<index>-?\d+)\]|\[(?P<all>\*)\]|\['(?P<quoted>[^']+)'\]"""
@@ -26,9 +27,10 @@ class Wanted:
 
     def holds(self, obj: Object) -> bool:
         if self.condition:
-            return str(condition(obj, self.condition).get("status", "")).lower() == (self.value or "").lower()
-        found = _select([obj], self.path)
-        return bool(found) and (self.value is None or all(_text(item) == self.value for item in found))
+            found = condition(obj, self.condition)
+            return _is_current(found, obj) and str(found.get("status", "")).lower() == (self.value or "").lower()
+        values = _select([obj], self.path)
+        return bool(values) and (self.value is None or all(_text(item) == self.value for item in values))
 
 
 def parse(annotation: str) -> list[Wanted]:
@@ -74,6 +76,12 @@ def _parse(text: str) -> Wanted:
     if not steps:
         raise _refusal(text)
     return Wanted(text, tuple(steps), value=value.strip("\"'") if value else value)
+
+
+def _is_current(of: Object, obj: Object) -> bool:
+    """Whether the controller has seen the object as it is now: what it said of an earlier one does not count."""
+    seen = of.get("observedGeneration", lookup(obj, ("status", "observedGeneration")))
+    return seen is None or seen >= (lookup(obj, ("metadata", "generation")) or 0)
 
 
 def _select(values: list[Any], path: tuple[dict[str, str], ...]) -> list[Any]:

@@ -1,0 +1,95 @@
+"""What users may add to an engine beyond its settings: nothing that a setting decides, and nothing that opens a door."""
+
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
+
+from components.serving.screening import check_engine_version, screen_arguments, screen_environment
+
+FLAGS = MappingProxyType(
+    {
+        "--model": "source",
+        "--revision": "revision",
+        "--code-revision": "revision",
+        "--tokenizer": "source",
+        "--tokenizer-revision": "revision",
+        "--download-dir": "cache",
+        "--served-model-name": "aliases",
+        "--port": "the Service of the model",
+        "--host": "the Service of the model",
+        "--uds": "the Service of the model",
+        "--ssl-keyfile": "TLS at the gateway",
+        "--ssl-certfile": "TLS at the gateway",
+        "--shutdown-timeout": "drain.shutdownTimeout",
+        "--runner": "task",
+        "--tensor-parallel-size": "parallelism.tensor",
+        "--pipeline-parallel-size": "parallelism.pipeline",
+        "--data-parallel-size": "parallelism.data",
+        "--data-parallel-size-local": "parallelism.data",
+        "--data-parallel-address": "parallelism.data",
+        "--data-parallel-rpc-port": "parallelism.data",
+        "--data-parallel-start-rank": "parallelism.data",
+        "--data-parallel-rank": "parallelism.data",
+        "--data-parallel-backend": "parallelism.data",
+        "--data-parallel-hybrid-lb": "parallelism.data",
+        "--data-parallel-external-lb": "parallelism.data",
+        "--enable-expert-parallel": "parallelism.expert",
+        "--nnodes": "parallelism",
+        "--node-rank": "parallelism",
+        "--master-addr": "parallelism",
+        "--master-port": "parallelism",
+        "--headless": "parallelism",
+        "--distributed-executor-backend": "multiNode",
+        "--max-model-len": "maxModelLen",
+        "--max-num-seqs": "maxNumSeqs",
+        "--max-num-batched-tokens": "maxNumBatchedTokens",
+        "--gpu-memory-utilization": "gpuMemoryUtilization",
+        "--dtype": "dtype",
+        "--quantization": "quantization",
+        "--kv-cache-dtype": "kvCacheDtype",
+        "--kv-offloading-size": "kvOffloadingGib",
+        "--kv-offloading-backend": "kvOffloadingGib",
+        "--enable-prefix-caching": "prefixCaching",
+        "--enable-chunked-prefill": "chunkedPrefill",
+        "--enforce-eager": "enforceEager",
+        "--speculative-config": "speculative",
+        "--enable-lora": "lora",
+        "--lora-modules": "lora.adapters",
+        "--max-loras": "lora.maxLoras",
+        "--max-lora-rank": "lora.maxRank",
+        "--enable-auto-tool-choice": "toolCallParser",
+        "--tool-call-parser": "toolCallParser",
+        "--reasoning-parser": "reasoningParser",
+        "--load-format": "cache",
+        "--safetensors-load-strategy": "cache",
+        "--model-loader-extra-config": "cache",
+    }
+)
+"""Flags that settings decide, and the setting of a model to use instead."""
+
+VARIABLES = MappingProxyType(
+    {
+        "HF_HUB_OFFLINE": "nothing: servers stay offline",
+        "TRANSFORMERS_OFFLINE": "nothing: servers stay offline",
+        "VLLM_CACHE_ROOT": "nothing: it lies beside the model",
+        "VLLM_ENGINE_READY_TIMEOUT_S": "nothing: it follows from the plan",
+        "VLLM_HOST_IP": "nothing: it is the pod's address",
+        "HOME": "nothing: it is a volume",
+    }
+)
+"""Variables this platform sets for good, and what to do instead."""
+
+
+def check_arguments(extra: Sequence[str], version: str) -> None:
+    """Raise ValueError for an argument that a setting decides, the version lacks, or nobody should want."""
+    screen_arguments(extra, version=version, owned=FLAGS)
+
+
+def check_version(version: str, accepted: Collection[str]) -> None:
+    """Raise ValueError for an engine with advisories that nobody accepted."""
+    if problem := check_engine_version(version, accepted):
+        raise ValueError(problem)
+
+
+def check_environment(extra: Mapping[str, str], version: str) -> None:
+    """Raise ValueError for a variable that this platform decides, the version lacks, or nobody should want."""
+    screen_environment(extra, VARIABLES, version=version)
