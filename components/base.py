@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pulumi
 from pydantic.alias_generators import to_camel
 
-from components.names import DNS_LABEL_MAX, fit
+from components.names import AUTONAME_SUFFIX, DNS_LABEL_MAX, fit
 
 PACKAGE = "llm-platform"
 
@@ -52,9 +52,9 @@ class PlatformComponent(pulumi.ComponentResource):
             retain_on_delete=retain,
         )
 
-    def child_name(self, role: str, key: str = "") -> str:
-        """The logical name of a child, short enough for the suffix its physical name gets."""
-        return fit(self._name, role, key)
+    def child_name(self, role: str, key: str = "", *, limit: int = DNS_LABEL_MAX) -> str:
+        """The logical name of a child, short enough for the suffix its physical name gets within `limit` characters."""
+        return fit(self._name, role, key, limit=limit - AUTONAME_SUFFIX)
 
     def finish(self) -> None:
         """Register the outputs this class declares. Call once, last."""

@@ -43,13 +43,16 @@ def forecast(
     planned: Fit,
     *,
     replicas: int = 1,
+    readers: int | None = None,
     nodes_per_server: int = 1,
     storage: str = STORAGE,
     read_mb_per_s: float | None = None,
     generates: bool = True,
     rented: Rented | None = None,
 ) -> Forecast:
-    """What `replicas` servers planned as `planned` mean; one that makes no text has no throughput of it.
+    """What `replicas` servers planned as `planned` mean, when `readers` of them (all by default) load at once.
+
+    One that makes no text has no throughput of it.
 
     Raises UnknownStorageError.
     """
@@ -68,5 +71,7 @@ def forecast(
             region=rented.region,
             prices=rented.prices,
         )
-    start = cold_start(model, options, storage=storage, readers=replicas, nodes=nodes_per_server, read_mb_per_s=read_mb_per_s)
+    start = cold_start(
+        model, options, storage=storage, readers=readers or replicas, nodes=nodes_per_server, read_mb_per_s=read_mb_per_s
+    )
     return Forecast(cold=start, throughput=made, cost=price)

@@ -216,6 +216,7 @@ def _plan(wanted: StackModel, region: str, prices: Mapping[str, float] | None) -
         placed.options,
         placed.fit,
         replicas=wanted.replicas,
+        readers=_readers(placed),
         nodes_per_server=placed.nodes,
         storage=wanted.storage,
         read_mb_per_s=wanted.read_mb_per_s,
@@ -233,6 +234,13 @@ def _plan(wanted: StackModel, region: str, prices: Mapping[str, float] | None) -
         adapter_ranks=wanted.adapter_ranks,
         load_strategy=strategy,
     )
+
+
+def _readers(placed: Placement) -> int:
+    """Servers that could load at once: as many as the pool has room for, so that adding one restarts none of the others."""
+    offer = placed.offer
+    room = offer.max_nodes * offer.per_node // placed.accelerators if offer.max_nodes else 0
+    return max(placed.replicas, room)
 
 
 def _free(plans: Iterable[ModelPlan]) -> dict[str, int]:

@@ -274,6 +274,8 @@ class ServerConfig(Model):
 
 
 def check_model_name(name: str) -> None:
-    """Raise ValueError for a name whose Service would set VLLM_* variables in other pods and stop their engines."""
+    """Raise ValueError for a name no Service can have, or whose Service would stop the engines of other pods."""
+    if not name[0].isalpha():
+        raise ValueError(f"a Service's name begins with a letter, and {name!r} does not; use e.g. m-{name}")
     if name == "vllm":
         raise ValueError("a Service named 'vllm' sets VLLM_PORT in other pods and stops their engines; use e.g. qwen2-5-7b")

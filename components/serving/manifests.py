@@ -103,15 +103,17 @@ def _endpoints(match: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _placed(config: ServerConfig, labels: Mapping[str, str]) -> dict[str, Any]:
-    """On the pool's nodes; replicas on different nodes and in different zones where that is possible."""
+    """On the pool's nodes; replicas on different nodes and in different zones where that is possible.
+
+    The same for one replica, so that a second one restarts nothing.
+    """
     placed = on_pool(config.pool)
-    if config.replicas > 1:
-        same = {"labelSelector": {"matchLabels": selector(dict(labels))}}
-        apart = {"weight": 100, "podAffinityTerm": same | {"topologyKey": "kubernetes.io/hostname"}}
-        placed["affinity"]["podAntiAffinity"] = {"preferredDuringSchedulingIgnoredDuringExecution": [apart]}
-        placed["topologySpreadConstraints"] = [
-            {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway", **same}
-        ]
+    same = {"labelSelector": {"matchLabels": selector(dict(labels))}}
+    apart = {"weight": 100, "podAffinityTerm": same | {"topologyKey": "kubernetes.io/hostname"}}
+    placed["affinity"]["podAntiAffinity"] = {"preferredDuringSchedulingIgnoredDuringExecution": [apart]}
+    placed["topologySpreadConstraints"] = [
+        {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway", **same}
+    ]
     return placed
 
 

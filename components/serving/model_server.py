@@ -24,6 +24,11 @@ from components.storage.cache_check import cache_check_container
 AWAIT_AVAILABLE = {"pulumi.com/waitFor": "condition=Available"}
 """Tells Pulumi when a custom resource counts as made (pulumi-kubernetes, "Resource readiness": it knows built-in kinds only)."""
 
+_LONGEST_SET = 50
+"""The controller appends group and pod to it in a label of the pods (kubernetes-sigs/lws, pkg/webhooks)."""
+_LONGEST_RAY_SERVICE = 47
+"""KubeRay appends the cluster's suffix and the group (ray-project/kuberay, ray-operator/controllers/ray/utils/validation.go)."""
+
 
 class ModelServer(PlatformComponent):
     """Serves one model through the OpenAI API, inside the cluster."""
@@ -83,7 +88,7 @@ class ModelServer(PlatformComponent):
             made = self._ray(template, options)
         else:
             made = kubernetes.apiextensions.CustomResource(
-                self.child_name("server"),
+                self.child_name("server", limit=_LONGEST_SET),
                 api_version="leaderworkerset.x-k8s.io/v1",
                 kind="LeaderWorkerSet",
                 metadata=self._metadata(annotations=annotations(config) | AWAIT_AVAILABLE),
@@ -103,7 +108,7 @@ class ModelServer(PlatformComponent):
             opts=self.child(),
         )
         made: pulumi.Resource = kubernetes.apiextensions.CustomResource(
-            self.child_name("server"),
+            self.child_name("server", limit=_LONGEST_RAY_SERVICE),
             api_version="ray.io/v1",
             kind="RayService",
             metadata=self._metadata(annotations=annotations(config) | AWAIT_READY),

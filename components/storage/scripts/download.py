@@ -273,8 +273,12 @@ class Bucket:
     """A place in S3. Files pass through memory, a part at a time; one that fails its check is never there."""
 
     def __init__(self, location: str) -> None:
-        import boto3
-
+        try:
+            import boto3
+        except ImportError:
+            raise HopelessError(
+                f"{location} takes boto3, which this image lacks; use one with runai-model-streamer[s3]"
+            ) from None
         self.bucket, _, self.prefix = location.removeprefix("s3://").strip("/").partition("/")
         self.name, self.client = location.rstrip("/"), boto3.client("s3")
 
