@@ -13,7 +13,7 @@ from components.serving.config import ServerConfig
 from components.serving.invariants import MODELS, START, WEIGHTS
 from components.serving.lifecycle import rollout
 from components.serving.probes import probes
-from components.storage.manifests import MODEL_ROOT
+from components.storage.layout import MODEL_ROOT
 
 ENGINE = "engine"
 """Name of the container that answers."""

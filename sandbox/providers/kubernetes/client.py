@@ -3,6 +3,7 @@
 import asyncio
 import json
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from sandbox.providers.kubernetes.objects import Object, Type, name_of, namespac
 
 _CONNECT_S: Final = 5.0
 _READ_S: Final = 60.0
+_OPENING: Final = threading.Lock()
 _CONNECTIONS: Final = 16  # the API server answers in milliseconds: more connections only cost more bookkeeping
 _RETRY_S: Final = 5.0  # how long a cluster that answered before may be away (an API server restarting)
 _DOWN_S: Final = 10.0  # how long one failure to connect answers for the requests that follow it
@@ -134,13 +136,18 @@ class Cluster:
         try:
             self._auth = self._auth or KubeAuth(kubeconfig=self._kubeconfig, context=self._context or None)
             # kr8s writes certificates and keys given inline into files: keep them no longer than it takes to load them.
-            with tempfile.TemporaryDirectory(prefix="kubeconfig-") as folder:
-                usual, tempfile.tempdir = tempfile.tempdir, folder
-                try:
-                    await self._auth
-                    tls = await self._auth.ssl_context()
-                finally:
-                    tempfile.tempdir = usual
+            # The folder is the whole process's, so one client opens at a time, in whichever thread or loop.
+            await asyncio.to_thread(_OPENING.acquire)
+            try:
+                with tempfile.TemporaryDirectory(prefix="kubeconfig-") as folder:
+                    usual, tempfile.tempdir = tempfile.tempdir, folder
+                    try:
+                        await self._auth
+                        tls = await self._auth.ssl_context()
+                    finally:
+                        tempfile.tempdir = usual
+            finally:
+                _OPENING.release()
         except Exception as error:
             raise UnreachableError(f"the kubeconfig cannot be used: {_sentence(error)}") from error
         self.server = self._auth.server.rstrip("/")
