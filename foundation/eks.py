@@ -89,7 +89,7 @@ def lay(config: Settings, eks: OnEks, plan: StackPlan, file: str) -> Foundation:
     pools = _managed(eks, cluster, network, key, on_aws)
     provider = kubernetes.Provider("kubernetes", kubeconfig=cluster.kubeconfig, cluster_identifier=cluster.identifier)
     both = pulumi.ResourceOptions(providers={"aws": provider_of_aws, "kubernetes": provider})
-    pools += _karpenter(eks, cluster, network, key, both, _consolidate_after(config, plan))
+    pools += _karpenter(eks, cluster, network, key, both, _consolidate_after(config, plan), _drain(config))
     contract = ClusterContract(
         kubeconfig=cluster.kubeconfig,
         identifier=cluster.identifier,
@@ -182,6 +182,7 @@ def _karpenter(
     key: EncryptionKey,
     options: pulumi.ResourceOptions,
     consolidate_after: Mapping[str, int],
+    drain: Mapping[str, int],
 ) -> tuple[NodePool, ...]:
     """Karpenter with its pools, where there are any."""
     wanted = {name: pool for name, pool in eks.cluster.node_pools.items() if isinstance(pool, KarpenterPoolSettings)}
@@ -198,14 +199,16 @@ def _karpenter(
             "security_group_ids": [cluster.node_security_group_id],
             "system_labels": {POOL_LABEL: SYSTEM_POOL},
             "tags": dict(eks.aws.tags),
-            "pools": [_karpenter_pool(name, pool, consolidate_after) for name, pool in wanted.items()],
+            "pools": [_karpenter_pool(name, pool, consolidate_after, drain) for name, pool in wanted.items()],
         },
         opts=options,
     )
     return karpenter.pools
 
 
-def _karpenter_pool(name: str, pool: KarpenterPoolSettings, consolidate_after: Mapping[str, int]) -> KarpenterPoolArgs:
+def _karpenter_pool(
+    name: str, pool: KarpenterPoolSettings, consolidate_after: Mapping[str, int], drain: Mapping[str, int]
+) -> KarpenterPoolArgs:
     found: KarpenterPoolArgs = {
         "name": name,
         "instance_types": list(pool.instance_types),
@@ -219,7 +222,17 @@ def _karpenter_pool(name: str, pool: KarpenterPoolSettings, consolidate_after: M
     }
     if name in consolidate_after:
         found["consolidate_after_seconds"] = consolidate_after[name]
+    if name in drain:
+        found["drain_seconds"] = drain[name]
     return found
+
+
+def _drain(config: Settings) -> dict[str, int]:
+    """By pool how long the slowest of its models takes to stop."""
+    seconds: dict[str, int] = {}
+    for model in config.models.values():
+        seconds[model.node_pool] = max(model.drain.drain().grace, seconds.get(model.node_pool, 0))
+    return seconds
 
 
 def _consolidate_after(config: Settings, plan: StackPlan) -> dict[str, int]:

@@ -179,6 +179,12 @@ class ModelSettings(Model):
     )
     verify: bool = Field(True, description="Whether a rollout ends with a check that the model answers.")
 
+    def sources(self) -> tuple[str, ...]:
+        """Every repository that is fetched: the model's, its adapters', its draft's."""
+        adapters = (adapter.source for adapter in self.lora.adapters.values()) if self.lora else ()
+        draft = (self.speculative.draft.source,) if self.speculative and self.speculative.draft else ()
+        return (self.source, *adapters, *draft)
+
 
 class BudgetSettings(Model):
     """What the stack may cost."""

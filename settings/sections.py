@@ -23,7 +23,7 @@ from components.serving.ray_service import check_ray
 from components.storage.gated import check_token
 from components.types import DnsLabel
 from settings.aws import AwsSettings, NetworkSettings, StorageSettings
-from settings.cache import check_cache
+from settings.cache import CacheKind, check_cache
 from settings.clusters import EksClusterSettings, ExistingClusterSettings, ManagedPoolSettings
 from settings.models import BudgetSettings, ModelSettings, PriceSettings
 
@@ -157,8 +157,13 @@ class Settings(Model):
             _in(key, check_stop, model.drain.drain(), pool)
             on_eks = self.on_eks()
             _at(f"{key}.cache", check_cache, model.cache, on_eks.storage if on_eks else None, pool, model.replicas, nodes)
-            if needed := check_token(model.source, model.token_secret is not None):
-                raise ValueError(f"{key}.tokenSecret: {needed}")
+            for source in model.sources():
+                if needed := check_token(source, model.token_secret is not None):
+                    raise ValueError(f"{key}.tokenSecret: {needed}")
+            if model.cache.kind is CacheKind.S3_STREAM and len(model.sources()) > 1:
+                raise ValueError(
+                    f"{key}.cache: a model alone is streamed; adapters and drafts need a cache that is mounted, e.g. kind: efs"
+                )
         return self
 
 
