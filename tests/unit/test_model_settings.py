@@ -62,7 +62,8 @@ MISTAKES: list[tuple[str, dict[str, object], str]] = [
     (
         "more nodes than the pool has",
         {"deepseek-r1/parallelism": {"tensor": 8, "pipeline": 3}},
-        "models.deepseek-r1.parallelism: one replica needs 3 nodes and pool h200 grows to 2; use maxNodes: 3 or fewer accelerators",
+        "models.deepseek-r1.parallelism: one replica needs 3 nodes and pool h200 grows to 2; "
+        "use maxNodes: 3 or fewer accelerators",
     ),
     (
         "Ray without an image that has it",
@@ -95,8 +96,8 @@ MISTAKES: list[tuple[str, dict[str, object], str]] = [
     (
         "a drain longer than a spot interruption",
         {f"{POOLS}/l40s/interruptible": True, "qwen3-32b/drain": {"shutdownTimeout": 300}},
-        "models.qwen3-32b.drain: preStop 10 s + a shutdown timeout of 300 s + teardown 20 s = 330 s is more than the 120 s a spot "
-        "interruption leaves; use a shutdown timeout of 90 s",
+        "models.qwen3-32b.drain: preStop 10 s + a shutdown timeout of 300 s + teardown 20 s = 330 s is more than the 120 s a "
+        "spot interruption leaves; use a shutdown timeout of 90 s",
     ),
     (
         "tools of an embedding model",
