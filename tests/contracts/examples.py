@@ -123,9 +123,7 @@ EXAMPLES: dict[type[PlatformComponent], Example] = {
     ModelVerification: lambda name, opts: ModelVerification(
         name, {"model_name": "qwen", "namespace_name": "models", "expectation": EXPECTATION.to_json(), "pool": POOL}, opts
     ),
-    ImagePrepull: lambda name, opts: ImagePrepull(
-        name, {"namespace_name": "models", "images": [VLLM_IMAGE], "pool": POOL}, opts
-    ),
+    ImagePrepull: lambda name, opts: ImagePrepull(name, {"namespace_name": "models", "images": [VLLM_IMAGE], "pool": POOL}, opts),
     LeaderWorkerSetController: lambda name, opts: LeaderWorkerSetController(name, {"namespace_name": "controllers"}, opts),
     KubeRayOperator: lambda name, opts: KubeRayOperator(name, {"namespace_name": "controllers"}, opts),
     BlockStorageClass: lambda name, opts: BlockStorageClass(name, {"kms_key_arn": KEY_ARN}, opts),
