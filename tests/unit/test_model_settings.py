@@ -167,7 +167,7 @@ def test_a_model_that_does_not_fit_is_refused_with_what_does(
 
 def test_fp8_on_a_card_without_it_is_said(models: dict[str, Any], tmp_path: Path) -> None:
     """vLLM runs FP8 weights there in 16 bit: no reason to refuse, but to know."""
-cards: X = {f"{POOLS}/l40s/accelerator": {"product": "A100-40GB", "perNode": 4}}
+    cards: dict[str, object] = {f"{POOLS}/l40s/accelerator": {"product": "A100-40GB", "perNode": 4}}
     plan = _plan(_changed(models, cards), tmp_path)
     assert "multiplies fp8 weights in 16 bit: it saves memory, not time" in plan.models["qwen3-32b"].summary()["warnings"]
 
