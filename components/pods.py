@@ -12,6 +12,11 @@ ENGINE_UID = 2000
 """User `vllm` of the engine image (vllm-project/vllm docker/Dockerfile); its group 0 owns what the image writes."""
 
 
+NO_DEVICES = {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}
+"""Environment of what runs in the engine's image and computes nothing: NVIDIA's runtime gives containers of such images every
+device of the node unless told otherwise (NVIDIA/nvidia-container-toolkit, "GPU Enumeration")."""
+
+
 def on_pool(pool: NodePool) -> dict[str, Any]:
     """Pod fields that put a pod on the nodes of a pool, without credentials or the environment of other Services.
 

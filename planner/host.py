@@ -8,8 +8,14 @@ _SHARD_GIB = 5
 worker."""
 
 
-ALLOCATABLE = 0.9
-"""Part of a node's memory that pods can have: what EKS reserves for the kubelet on nodes of 16 GiB and more, rounded down."""
+VM_OVERHEAD = 0.075
+"""Part of an instance's advertised memory that its operating system does not see: Karpenter's default vmMemoryOverheadPercent."""
+MAX_PODS = 110
+RESERVED_MIB = 255 + 11 * MAX_PODS + 100
+"""What EKS keeps for kubelet and container runtime, by pods, and the kubelet's eviction threshold (awslabs/amazon-eks-ami,
+nodeadm)."""
+_HELPERS_MIB = 1344
+"""Room for what runs beside a server now and then: a download into the node's cache, the check of a rollout, the pre-pull."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,17 +25,22 @@ class Host:
     cpus: int
     memory_mib: int
 
+    @property
+    def room_mib(self) -> int:
+        """MiB of memory that servers can have."""
+        return max(int(self.memory_mib * (1 - VM_OVERHEAD)) - RESERVED_MIB - _HELPERS_MIB, 0)
+
     def servers(self, weights_gib: float, accelerators: int, offloaded_gib: float = 0, load_strategy: str = "lazy") -> int:
         """Servers with that many accelerators and weights that the node has CPUs and memory for, one CPU left to its own."""
         memory = _memory_mib(weights_gib, accelerators, offloaded_gib, load_strategy)
-        return min(int(self.memory_mib * ALLOCATABLE) // memory, (self.cpus - 1) // cpus(accelerators))
+        return min(self.room_mib // memory, (self.cpus - 1) // cpus(accelerators))
 
     def shortage(self, weights_gib: float, accelerators: int, offloaded_gib: float = 0, load_strategy: str = "lazy") -> str:
         """What a server asks for and what the node has, in words."""
         memory = _memory_mib(weights_gib, accelerators, offloaded_gib, load_strategy)
         return (
             f"a server asks for {cpus(accelerators)} CPUs and {memory:,} MiB of memory, and a node of {self.cpus} CPUs and "
-            f"{self.memory_mib:,} MiB has {self.cpus - 1} and {int(self.memory_mib * ALLOCATABLE):,} to give"
+            f"{self.memory_mib:,} MiB has {self.cpus - 1} and {self.room_mib:,} to give"
         )
 
 

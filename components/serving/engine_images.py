@@ -54,6 +54,8 @@ class EngineImage(Model):
     """Of nodes the image runs on (`kubernetes.io/arch`); empty where unknown."""
     cuda_major: int | None
     """CUDA of the image, which needs a driver: `planner.compatibility.driver_fault`."""
+    needs_plugin: bool
+    """Whether vLLM reaches the accelerators through a plugin of the image."""
     shared_memory_gib: int
     """The least /dev/shm in GiB that its documentation starts it with; 0 where it names none."""
 
@@ -85,6 +87,7 @@ def engine_for(resource: str, *, image: str | None, version: str, efa: bool = Fa
         home=engine.home,
         architectures=engine.architectures,
         cuda_major=engine.cuda_major,
+        needs_plugin=engine.repository is None,
         shared_memory_gib=engine.shared_memory_gib,
     )
 

@@ -22,7 +22,7 @@ def environment(config: ServerConfig) -> dict[str, str]:
         "VLLM_MAX_COMPLETION_PROMPTS": "64",
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
         # Empty: load no plugin that happens to be installed.
-        "VLLM_PLUGINS": "",
+        **({} if config.engine().needs_plugin else {"VLLM_PLUGINS": ""}),
         **(compiled.environment if (compiled := config.compiled()) else {}),
         **_between_nodes(config),
         **config.environment,

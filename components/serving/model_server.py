@@ -134,10 +134,11 @@ class ModelServer(PlatformComponent):
         return selector(self._labels) | ({WORKER_INDEX_LABEL: "0"} if self._config.nodes > 1 else {})
 
     def _disruption_budget(self) -> None:
+        config = self._config
         kubernetes.policy.v1.PodDisruptionBudget(
             self.child_name("disruption"),
             metadata=self._metadata(),
-            spec=disruption_budget(selector(self._labels), self._config.nodes),
+            spec=disruption_budget(selector(self._labels), config.replicas, config.nodes, by_ray=config.by_ray),
             opts=self.child(),
         )
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pulumi
 
-from components.pods import resources, restricted_container
+from components.pods import NO_DEVICES, resources, restricted_container
 from components.storage.layout import MODEL_ROOT
 from components.storage.scripts import script
 
@@ -21,6 +21,7 @@ def cache_check_container(image: str, directories: Sequence[pulumi.Input[str]], 
         "image": image,
         "command": ["python3", "-I", "-c", script("check.py")],
         "args": list(directories),
+        "env": [NO_DEVICES],
         "securityContext": restricted_container(),
         "resources": resources("100m", 128, 64),
         "terminationMessagePolicy": "FallbackToLogsOnError",

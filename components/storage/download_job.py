@@ -12,6 +12,7 @@ from components.names import DNS_LABEL_MAX, fit
 from components.pods import (
     ENGINE_HOME,
     ENGINE_SCRATCH,
+    NO_DEVICES,
     on_pool,
     resources,
     restricted_container,
@@ -117,7 +118,7 @@ def download_job(around: Around, deadline_seconds: int, pod_labels: Mapping[str,
                         "args": [f"{_PROGRAM_DIRECTORY}/{_WISHES}"],
                         "env": _environment(around),
                         "securityContext": restricted_container(),
-                        "resources": resources("1", 4096, 1024),
+                        "resources": resources("500m", 1024, 1024),
                         "terminationMessagePolicy": "FallbackToLogsOnError",
                         "volumeMounts": mounts,
                     }
@@ -144,14 +145,15 @@ def _environment(around: Around) -> list[dict[str, str]]:
         "HOME": ENGINE_HOME,
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        # The client would keep up to 10 GB of parts beside the files (huggingface_hub, "Environment variables").
-        "HF_XET_CHUNK_CACHE_SIZE_BYTES": "0",
+        # Its client holds gigabytes in memory and keeps parts beside the files (huggingface_hub, "Environment variables"); a
+        # download has to fit beside a server that runs.
+        "HF_HUB_DISABLE_XET": "1",
         # A file of a Secret, never a value that is in manifests, logs or states.
         "HF_TOKEN_PATH": f"{_TOKEN_DIRECTORY}/{around.token.key}" if around.token else "",
         "AWS_REGION": around.region or "",
         "AWS_DEFAULT_REGION": around.region or "",
     }
-    return [{"name": name, "value": value} for name, value in found.items() if value]
+    return [NO_DEVICES, *({"name": name, "value": value} for name, value in found.items() if value)]
 
 
 def _volumes(around: Around) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pulumi
 
-from components.pods import ENGINE_UID, on_pool, resources, restricted_container
+from components.pods import ENGINE_UID, NO_DEVICES, on_pool, resources, restricted_container
 from components.storage import layout
 from components.types import NodePool
 
@@ -107,6 +107,7 @@ def _prepare_job(
                         "name": "prepare",
                         "image": image,
                         "command": _INSTALL_DIRECTORY.format(uid=ENGINE_UID, directory=directory).split(),
+                        "env": [NO_DEVICES],
                         "securityContext": restricted_container()
                         | {"capabilities": {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER"]}},
                         "resources": resources("100m", 64, 64),

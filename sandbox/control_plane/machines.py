@@ -9,19 +9,16 @@ from components.quantities import quantity
 from components.types import Taint
 from planner.catalog import accelerator as catalogue_accelerator
 from planner.catalog import instance_type
+from planner.host import MAX_PODS, RESERVED_MIB, VM_OVERHEAD
 from sandbox.control_plane.node_groups import Accelerator, NodeGroup
 
 Architecture = Literal["amd64", "arm64"]
 
 _MIB = 2**20
-_PODS = 110
-
-# Karpenter's default vmMemoryOverheadPercent: what hypervisor and firmware take from the advertised memory.
-_VM_MEMORY_OVERHEAD = Decimal("0.075")
 
 # What the nodeadm of EKS reserves for kubelet and container runtime: memory by pods, processors by their number
 # (6 % of the first, 1 % of the second, 0.5 % of two more, 0.25 % of the rest), and the kubelet's eviction thresholds.
-_RESERVED_MEMORY = (255 + 11 * _PODS) * _MIB + 100 * _MIB
+_RESERVED_MEMORY = RESERVED_MIB * _MIB
 _RESERVED_STORAGE = 1024 * _MIB
 _EVICTION_STORAGE = Decimal("0.1")
 
@@ -79,7 +76,7 @@ def declared(group: NodeGroup, number: int) -> Machine:
 
 def usable_memory(advertised_mib: int) -> Decimal:
     """Bytes the operating system sees of an EC2 instance's memory."""
-    return advertised_mib * _MIB * (1 - _VM_MEMORY_OVERHEAD)
+    return advertised_mib * _MIB * (1 - Decimal(str(VM_OVERHEAD)))
 
 
 def accelerators_of(name: str) -> Accelerator:
@@ -119,7 +116,7 @@ def _accelerator_devices(machine: Machine) -> dict[str, int]:
 
 def resources(machine: Machine) -> tuple[dict[str, str], dict[str, str]]:
     """Capacity and allocatable, as quantities."""
-    fixed = {"pods": str(_PODS)} | {name: str(count) for name, count in builtin_devices(machine).items()}
+    fixed = {"pods": str(MAX_PODS)} | {name: str(count) for name, count in builtin_devices(machine).items()}
     return (
         _amounts(machine.cores, machine.memory, machine.storage) | fixed,
         _amounts(

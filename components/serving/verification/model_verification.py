@@ -9,7 +9,7 @@ from pydantic import Field
 
 from components.base import PlatformComponent, labels
 from components.inputs import InputText, Model, validate
-from components.pods import on_pool, resources, restricted_container, restricted_pod
+from components.pods import NO_DEVICES, on_pool, resources, restricted_container, restricted_pod
 from components.security.account import service_account
 from components.serving.verification import check
 from components.serving.verification.expectation import Expectation
@@ -138,8 +138,7 @@ def verification_job(
                         "name": _CONTAINER,
                         "image": image,
                         "command": command,
-                        # NVIDIA's runtime gives containers of its own images every device of the node unless told otherwise.
-                        "env": [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}],
+                        "env": [NO_DEVICES],
                         # What is wrong stands in the pod's status too, where Pulumi and kubectl describe show it.
                         "terminationMessagePolicy": "FallbackToLogsOnError",
                         "securityContext": restricted_container(),
