@@ -115,6 +115,7 @@ def _server(
         "model_path": files.model_path,
         "claim_name": files.claim_name,
         "cache_directories": list(files.directories),
+        "vocabulary_directory": files.vocabulary_directory,
         "compile_claim_name": files.compile_claim_name,
         "load": files.load,
         "service_account_name": files.service_account_name,

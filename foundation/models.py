@@ -20,7 +20,9 @@ from components.storage import (
     load_settings,
 )
 from components.storage.compile_cache import SIZE_GIB
-from components.storage.layout import MODEL_ROOT
+from components.storage.download_job import vocabularies_of
+from components.storage.layout import MODEL_ROOT, VOCABULARIES
+from components.versions import VLLM_IMAGE
 from foundation.foundation import Bucket, Foundation
 from planner.cold_start import storage_backend
 from planner.stack import ModelPlan
@@ -49,6 +51,8 @@ class ModelFiles:
     """The account that may read the bucket; None where no identity is needed."""
     load: LoadArgs
     """How the engine reads them."""
+    vocabulary_directory: str | None
+    """Where the engine finds vocabularies; None where it needs none, or nothing is mounted."""
     compile_claim_name: pulumi.Output[str] | None
     """Claim where what the engine compiles outlives its pods; None where it goes with them."""
 
@@ -99,6 +103,7 @@ def store(storing: Storing) -> ModelFiles:
         claim_name=claim,
         service_account_name=reader,
         load=load_settings(model.cache.backend, planned.weights_gib, tensor),
+        vocabulary_directory=_vocabularies(storing),
         compile_claim_name=_compiled(storing),
     )
 
@@ -199,7 +204,9 @@ def _download(storing: Storing, claim: pulumi.Output[str] | None, account: pulum
         "revision": model.revision,
         "weights_gib": storing.planned.stored_gib,
         "adapters": _adapters(model),
-        "image": storing.image,
+        "model_type": storing.planned.placement.model.architecture.name,
+        # Where the engine's image lies on the node already it serves here too; elsewhere the official one runs on any node.
+        "image": storing.image if storing.kind in _ON_NODES else VLLM_IMAGE,
     }
     if model.speculative and model.speculative.draft:
         draft = model.speculative.draft
@@ -222,6 +229,19 @@ def _download(storing: Storing, claim: pulumi.Output[str] | None, account: pulum
     if bucket and account is not None:
         wanted["service_account_name"], wanted["region"] = account, bucket.region
     return ModelDownload(storing.name, wanted, opts=pulumi.ResourceOptions(provider=storing.below.provider))
+
+
+def _vocabularies(storing: Storing) -> str | None:
+    model_type = storing.planned.placement.model.architecture.name
+    if not vocabularies_of(model_type):
+        return None
+    if storing.kind is CacheKind.S3_STREAM:
+        pulumi.log.warn(
+            f"models.{storing.name}.cache: an engine for {model_type} fetches its vocabulary from the internet where nothing is "
+            "mounted; use another kind, e.g. s3Mount, where it has no way out"
+        )
+        return None
+    return VOCABULARIES
 
 
 def _adapters(model: ModelSettings) -> dict[str, AdapterRepositoryArgs]:

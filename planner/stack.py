@@ -19,6 +19,9 @@ from planner.profiles import tuned
 from planner.throughput import Throughput
 from planner.timeouts import progress_deadline_seconds, startup_probe_seconds, timeouts
 
+STOP = Drain()
+"""How a server stops when nobody says."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackModel:
@@ -37,6 +40,8 @@ class StackModel:
     replicas: int = 1
     generates: bool = True
     """Whether it makes text; an embedding model has no output tokens to count."""
+    drain: Drain = STOP
+    """How a server stops."""
     adapter_ranks: tuple[int, ...] = ()
     """Ranks of the LoRA adapters that lie beside the model."""
     storage: str = STORAGE
@@ -57,6 +62,8 @@ class ModelPlan:
     adapter_ranks: tuple[int, ...] = ()
     load_strategy: str = "lazy"
     """How the weights are read."""
+    drain: Drain = STOP
+    """How a server stops."""
 
     @property
     def stored_gib(self) -> float:
@@ -136,7 +143,7 @@ class ModelPlan:
             f"{placed.fit.max_model_len:,} tokens at once",
             "start": f"{self.cold.total_s:.0f} s on a new node, {self.cold.warm_s:.0f} s on a warm one; "
             f"the startup probe allows {self.startup_seconds} s, a rollout {self.deadline_seconds} s",
-            "stop": f"{Drain().grace} s",
+            "stop": f"{self.drain.grace} s",
             "host": f"{self.cpus} CPUs, {self.memory_mib:,} MiB of memory, {self.shared_memory_mib:,} MiB of it shared",
         }
         if self.throughput is not None:
@@ -233,6 +240,7 @@ def _plan(wanted: StackModel, region: str, prices: Mapping[str, float] | None) -
         cost=meant.cost,
         adapter_ranks=wanted.adapter_ranks,
         load_strategy=strategy,
+        drain=wanted.drain,
     )
 
 

@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from components.inputs import Model
-from components.serving.groups import AdapterName, DrainConfig, MultiNode, Parser, Task, check_adapters
+from components.serving.groups import (
+    AdapterName,
+    DrainConfig,
+    MultiNode,
+    Parser,
+    Task,
+    VariableName,
+    check_adapters,
+)
 from components.types import DnsLabel, Repository, Revision, SecretKeyName
 from components.versions import VLLM, VLLM_IMAGE
 from settings.cache import CacheSettings
@@ -174,7 +182,7 @@ class ModelSettings(Model):
     extra_arguments: tuple[str, ...] = Field(
         (), description="Further arguments of the engine, screened.", examples=["[--enable-prompt-tokens-details]"]
     )
-    environment: Mapping[str, str] = Field(
+    environment: Mapping[VariableName, str] = Field(
         default_factory=dict, description="Further environment of the engine, screened; nothing secret."
     )
     verify: bool = Field(True, description="Whether a rollout ends with a check that the model answers.")

@@ -52,6 +52,7 @@ def _stack_model(settings: Settings, name: str, model: ModelSettings, root: Path
         options=_options(model, root),
         tensor=model.parallelism.tensor,
         replicas=model.replicas,
+        drain=model.drain.drain(),
         generates=model.task is Task.GENERATE,
         adapter_ranks=tuple(adapter.rank for adapter in model.lora.adapters.values()) if model.lora else (),
         storage=model.cache.backend,
@@ -108,6 +109,8 @@ def _checkpoint(source: str, file: str | None, root: Path, key: str = "", **aske
             example = f"{key}configFile: stacks/models/{source.rpartition('/')[2]}.json"
             raise RequestError(f"{error.fact}; save its config.json in the project and name it, e.g. {example}") from None
     question = {name: value for name, value in asked.items() if value is not None}
+    if "quantization" in question and (stored := model_of({"config": config, "model": source})[0].quantization.method):
+        raise RequestError(f"quantization: {source} is quantized by {stored} already, and vLLM refuses another; leave it out")
     return model_of({"config": config, "model": source, **question})[0]
 
 

@@ -15,17 +15,20 @@ from components.cluster.network import NatGateways
 from components.inputs import Model
 from components.serving.config import check_model_name
 from components.serving.engine_images import engine_on
-from components.serving.extras import check_arguments, check_environment, check_version
+from components.serving.extras import check_arguments, check_environment, check_parsers, check_version
 from components.serving.groups import GENERATING, MultiNode, check_names, check_task
 from components.serving.lifecycle import check_stop
 from components.serving.placement import check_one_replica, nodes_of_replica
-from components.serving.ray_service import check_ray
+from components.serving.ray_service import check_ray, check_without_ray
 from components.storage.gated import check_token
 from components.types import DnsLabel
 from settings.aws import AwsSettings, NetworkSettings, StorageSettings
 from settings.cache import CacheKind, check_cache
 from settings.clusters import EksClusterSettings, ExistingClusterSettings, ManagedPoolSettings
 from settings.models import BudgetSettings, ModelSettings, PriceSettings
+
+_ID_MAPPED = (CacheKind.HOST_PATH, CacheKind.BLOCK, CacheKind.S3_STREAM)
+"""Caches whose file systems Kubernetes can mount in a user namespace (kubernetes.io/docs, "User Namespaces")."""
 
 
 class NamespaceSettings(Model):
@@ -133,6 +136,14 @@ class Settings(Model):
         return self
 
     @model_validator(mode="after")
+    def _names_of_models_stay_apart(self) -> "Settings":
+        for name in self.models:
+            for suffix in ("replicas", "compiled", "mirror"):
+                if (other := f"{name}-{suffix}") in self.models:
+                    raise ValueError(f"models.{other}: {name} has an object of that name already; use e.g. {name}-2")
+        return self
+
+    @model_validator(mode="after")
     def _models_fit_their_pools(self) -> "Settings":
         for name, model in self.models.items():
             key = f"models.{name}"
@@ -149,17 +160,25 @@ class Settings(Model):
             _in(key, check_names, (name, *model.aliases), model.lora.adapters if model.lora else ())
             _at(f"{key}.engine.version", check_version, version, model.engine.accepted_advisories)
             _at(f"{key}.engine.image", engine_on, pool, model.engine.image, version)
+            _in(key, check_parsers, model.tool_call_parser, model.reasoning_parser, version)
             _at(f"{key}.extraArguments", check_arguments, model.extra_arguments, version)
             _at(f"{key}.environment", check_environment, model.environment, version)
             nodes = nodes_of_replica((sizes.tensor or 1) * sizes.pipeline * sizes.data, pool)
             if nodes > 1 and model.multi_node is MultiNode.RAY_SERVICE:
                 _at(f"{key}.engine", check_ray, model.engine.image, model.engine.ray_version)
+                given = [field for field in ("aliases", "api_key_secret", "lora") if getattr(model, field)]
+                _in(key, check_without_ray, [*given, *(["parallelism.data"] if sizes.data > 1 else [])])
             _in(key, check_stop, model.drain.drain(), pool)
             on_eks = self.on_eks()
             _at(f"{key}.cache", check_cache, model.cache, on_eks.storage if on_eks else None, pool, model.replicas, nodes)
             for source in model.sources():
                 if needed := check_token(source, model.token_secret is not None):
                     raise ValueError(f"{key}.tokenSecret: {needed}")
+            if model.host_users is False and model.cache.kind not in _ID_MAPPED:
+                raise ValueError(
+                    f"{key}.hostUsers: a user namespace needs id-mapped mounts, which kind {model.cache.kind} has not; "
+                    "leave it out, or use cache.kind: hostPath or block"
+                )
             if model.cache.kind is CacheKind.S3_STREAM and len(model.sources()) > 1:
                 raise ValueError(
                     f"{key}.cache: a model alone is streamed; adapters and drafts need a cache that is mounted, e.g. kind: efs"

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from components.inputs import InputText, Model
 from components.serving.engine_images import EngineImage, engine_on
-from components.serving.extras import check_arguments, check_environment, check_version
+from components.serving.extras import check_arguments, check_environment, check_parsers, check_version
 from components.serving.groups import (
     GENERATING,
     AdapterName,
@@ -25,6 +25,7 @@ from components.serving.groups import (
     Speculative,
     SpeculativeArgs,
     Task,
+    VariableName,
     check_names,
     check_task,
 )
@@ -63,6 +64,8 @@ class ModelServerArgs(TypedDict):
     """Claim of the model cache; mounted read-only. None for a model that is streamed from a bucket."""
     cache_directories: NotRequired[list[pulumi.Input[str]]]
     """Directories of the cache, as the pod sees them, whose downloads must be complete before the engine starts."""
+    vocabulary_directory: NotRequired[str | None]
+    """Where vocabularies lie that the engine would else fetch from the internet."""
     compile_claim_name: NotRequired[pulumi.Input[str] | None]
     """Claim of this model alone where what the engine compiles outlives its pods; it goes with them when left out."""
     load: NotRequired[LoadArgs]
@@ -148,6 +151,7 @@ class ServerConfig(Model):
     task: Task = Task.GENERATE
     claim_name: InputText | None = None
     cache_directories: tuple[InputText, ...] = ()
+    vocabulary_directory: str | None = Field(None, min_length=1)
     compile_claim_name: InputText | None = None
     load: Load = Field(default_factory=Load)
     service_account_name: InputText | None = None
@@ -182,7 +186,7 @@ class ServerConfig(Model):
     priority_class_name: str | None = Field(None, min_length=1)
     host_users: bool | None = None
     extra_arguments: tuple[str, ...] = ()
-    environment: Mapping[str, str] = Field(default_factory=dict)
+    environment: Mapping[VariableName, str] = Field(default_factory=dict)
 
     @field_validator("model_name")
     @classmethod
@@ -197,6 +201,7 @@ class ServerConfig(Model):
         check_arguments(self.extra_arguments, self.engine_version)
         check_environment(self.environment, self.engine_version)
         check_version(self.engine_version, self.accepted_advisories)
+        check_parsers(self.tool_call_parser, self.reasoning_parser, self.engine_version)
         self.engine()
         check_names(self.served_names(), self.adapters())
         if self.claim_name is None and self.load.format != "runai_streamer":

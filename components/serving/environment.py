@@ -24,6 +24,8 @@ def environment(config: ServerConfig) -> dict[str, str]:
         # Empty: load no plugin that happens to be installed.
         **({} if config.engine().needs_plugin else {"VLLM_PLUGINS": ""}),
         **(compiled.environment if (compiled := config.compiled()) else {}),
+        # vLLM's parser for gpt-oss (openai/harmony) looks here before it asks the internet.
+        **({"TIKTOKEN_ENCODINGS_BASE": config.vocabulary_directory} if config.vocabulary_directory else {}),
         **_between_nodes(config),
         **config.environment,
     }

@@ -1,7 +1,11 @@
 """What users may add to an engine beyond its settings: nothing that a setting decides, and nothing that opens a door."""
 
 from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
 from types import MappingProxyType
+
+import yaml
 
 from components.serving.screening import check_engine_version, screen_arguments, screen_environment
 
@@ -88,6 +92,18 @@ def check_version(version: str, accepted: Collection[str]) -> None:
     """Raise ValueError for an engine with advisories that nobody accepted."""
     if problem := check_engine_version(version, accepted):
         raise ValueError(problem)
+
+
+def check_parsers(tools: str | None, reasoning: str | None, version: str) -> None:
+    """Raise ValueError for a parser the version lacks: the container would end at once, again and again."""
+    table = Path(__file__).parent / "engines" / f"vllm-{version}-parsers.yaml"
+    if not table.exists():
+        return  # nobody recorded them; the flags of that version are checked all the same
+    known = yaml.safe_load(table.read_text())
+    for key, kind, name in (("toolCallParser", "tools", tools), ("reasoningParser", "reasoning", reasoning)):
+        if name is not None and name not in known[kind]:
+            near = get_close_matches(name, known[kind], n=3, cutoff=0.4) or known[kind][:3]
+            raise ValueError(f"{key}: vLLM {version} has no parser {name}; use e.g. {', '.join(near)}")
 
 
 def check_environment(extra: Mapping[str, str], version: str) -> None:

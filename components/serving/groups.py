@@ -19,6 +19,11 @@ AdapterName = Annotated[
 ]
 
 
+VariableName = Annotated[
+    str, Matching(pattern=r"[A-Za-z_][A-Za-z0-9_]*", what="the name of a variable", example="VLLM_LOGGING_LEVEL")
+]
+
+
 class Task(StrEnum):
     """What a model is for."""
 

@@ -102,6 +102,10 @@ def _stops(server: _Server) -> Iterator[str]:
         yield "nothing waits before the engine stops, so requests reach a pod that is going; add a preStop sleep"
     if not timeout:
         yield "requests in flight are aborted; give --shutdown-timeout a value"
+    for pod in server.pods[1:]:
+        waits = (_container(pod).get("lifecycle") or {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        if waits < stop + timeout:
+            yield f"a worker ends {waits} s after it is told to, while the leader answers for {stop + timeout} s"
     for pod in server.pods:
         grace = pod.get("terminationGracePeriodSeconds", 30)
         if grace <= stop + timeout:

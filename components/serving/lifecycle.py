@@ -26,15 +26,13 @@ def check_stop(drain: Drain, pool: NodePool) -> None:
         raise ValueError(f"drain: {problem}")
 
 
-def disruption_budget(
-    match: Mapping[str, str], replicas: int, pods_of_replica: int = 1, *, by_ray: bool = False
-) -> dict[str, Any]:
-    """Spec of the PodDisruptionBudget: one replica at a time, and a pod that does not work never holds a node up.
+def disruption_budget(match: Mapping[str, str], pods: int, *, by_ray: bool = False) -> dict[str, Any]:
+    """Spec of the PodDisruptionBudget: one pod at a time, and one that does not work never holds a node up.
 
     `maxUnavailable`, since `minAvailable: 1` of a single replica would keep its node from ever being drained. Of pods that Ray
-    has, Kubernetes cannot tell how many there should be; there the others are counted.
+    has, Kubernetes cannot tell how many there should be; there the others are counted. `pods` are those of all replicas.
     """
-    most = {"minAvailable": (replicas - 1) * pods_of_replica} if by_ray else {"maxUnavailable": pods_of_replica}
+    most = {"minAvailable": pods - 1} if by_ray else {"maxUnavailable": 1}
     return {
         **most,
         "unhealthyPodEvictionPolicy": "AlwaysAllow",

@@ -23,6 +23,8 @@ _HUGE_PAGES_MIB = 5120
 """Huge pages of 2 MiB for libfabric: what AWS's own EFA examples ask for (AWS EKS user guide, node-efa)."""
 _SCRATCH_MIB = 10240
 """Compiled kernels and graphs take a few GiB at most; the rest are logs."""
+API_KEY = "api-key"
+"""Name of the volume with the key that clients must send."""
 _KEY_DIRECTORY = "/run/secrets/api-key"
 _WITH_KEY = 'VLLM_API_KEY="$$(cat {file})" && export VLLM_API_KEY && exec vllm serve "$$@"'
 """The key is a file, so it is in no manifest, no argument and no environment that Kubernetes knows. `$$` is Kubernetes' `$`."""
@@ -96,9 +98,10 @@ def replicas_service(match: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _endpoints(match: Mapping[str, str]) -> dict[str, Any]:
+    # By number: the pods of a RayService name their ports otherwise.
     return {
         "selector": dict(match),
-        "ports": [{"name": "http", "port": PORT, "targetPort": "http", "protocol": "TCP"}],
+        "ports": [{"name": "http", "port": PORT, "targetPort": PORT, "protocol": "TCP"}],
     }
 
 
@@ -168,7 +171,7 @@ def _volumes(config: ServerConfig) -> tuple[list[Mapping[str, Any]], list[Mappin
     if config.api_key_secret:
         secret = config.api_key_secret
         source = {"secretName": secret.name, "items": [{"key": secret.key, "path": secret.key}], "defaultMode": 0o440}
-        found.append(({"secret": source}, {"name": "api-key", "mountPath": _KEY_DIRECTORY, "readOnly": True}))
+        found.append(({"secret": source}, {"name": API_KEY, "mountPath": _KEY_DIRECTORY, "readOnly": True}))
     volumes, mounts = scratch(ENGINE_SCRATCH)
     if compiled := config.compiled():
         volumes, mounts = [*volumes, compiled.volume], [*mounts, compiled.mount]

@@ -138,7 +138,7 @@ class ModelServer(PlatformComponent):
         kubernetes.policy.v1.PodDisruptionBudget(
             self.child_name("disruption"),
             metadata=self._metadata(),
-            spec=disruption_budget(selector(self._labels), config.replicas, config.nodes, by_ray=config.by_ray),
+            spec=disruption_budget(selector(self._labels), config.replicas * config.nodes, by_ray=config.by_ray),
             opts=self.child(),
         )
 

@@ -8,7 +8,7 @@ import pulumi
 from components.serving.arguments import MASTER_PORT
 from components.serving.config import ServerConfig
 from components.serving.leader_worker_set import together
-from components.serving.manifests import engine_of
+from components.serving.manifests import API_KEY, engine_of
 
 LEADER, INDEX = "$(LWS_LEADER_ADDRESS)", "$(LWS_WORKER_INDEX)"
 """Variables that the LeaderWorkerSet controller gives every container (kubernetes-sigs/lws, site/content/en/docs/reference)."""
@@ -80,9 +80,16 @@ def _common(config: ServerConfig) -> Words:
 def _worker(config: ServerConfig, template: Mapping[str, Any]) -> dict[str, Any]:
     worker = _with(template, _worker_words(config))
     engine = engine_of(worker)
-    # Nothing listens on a worker: what ends a dead one is its group.
+    # Nothing listens on a worker: what ends a dead one is its group. So nobody shows it a key either.
     for field in ("startupProbe", "readinessProbe", "livenessProbe", "ports", "command"):
         engine.pop(field, None)
+    engine["volumeMounts"] = [mount for mount in engine["volumeMounts"] if mount["name"] != API_KEY]
+    worker["spec"]["volumes"] = [volume for volume in worker["spec"]["volumes"] if volume["name"] != API_KEY]
+    # A worker ends as soon as it is told to, and takes the leader's requests with it: it waits until those are answered.
+    waits = config.drain.pre_stop + config.drain.shutdown_timeout
+    engine["lifecycle"] = {"preStop": {"sleep": {"seconds": waits}}}
+    if command := config.engine().command:
+        engine["command"] = list(command)
     if _by_copies(config):
         engine["command"] = ["/bin/sh", "-c", _FROM_RANK.format(local=config.parallelism.data // config.nodes), "vllm"]
     return worker

@@ -8,7 +8,7 @@ token and a policy guard it.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import pulumi
 import yaml
+from pydantic.alias_generators import to_camel
 
 from components.serving.arguments import PORT
 from components.serving.controllers import KUBERAY_OPERATOR
@@ -116,6 +117,14 @@ def check_ray(image: str | None, ray_version: str | None) -> None:
         version = ()
     if version < _OLDEST_RAY:
         raise ValueError(f"Ray {ray_version} has no token authentication; use 2.52.0 or newer")
+
+
+def check_without_ray(given: Collection[str]) -> None:
+    """Raise ValueError for a setting in `given`, each of which Ray Serve's application does not take."""
+    if given:
+        name = to_camel(min(given))
+        door = " and put a gateway in front" if name == "apiKeySecret" else ""
+        raise ValueError(f"{name}: Ray Serve has no such thing; leave it out{door}, or use multiNode: leaderWorkerSet")
 
 
 def _check(engine: Mapping[str, Any]) -> None:

@@ -4,9 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pulumi
+import yaml
 
 from components.names import DNS_LABEL_MAX, fit
 from components.pods import (
@@ -50,7 +53,11 @@ class Around:
 
 
 def wishes(
-    to: pulumi.Input[str], mirror: pulumi.Input[str] | None, exclude: Sequence[str], repositories: Sequence[Mapping[str, Any]]
+    to: pulumi.Input[str],
+    mirror: pulumi.Input[str] | None,
+    exclude: Sequence[str],
+    repositories: Sequence[Mapping[str, Any]],
+    vocabularies: Sequence[Mapping[str, str]] = (),
 ) -> pulumi.Output[str]:
     """What to fetch from where to where, as the program reads it."""
 
@@ -61,10 +68,18 @@ def wishes(
             "include": list(PATTERNS),
             "exclude": list(exclude),
             "repositories": [dict(each) for each in repositories],
+            **({"vocabularies": [dict(each) for each in vocabularies]} if vocabularies else {}),
         }
         return json.dumps(wanted, sort_keys=True, indent=1)
 
     return pulumi.Output.all(to, mirror).apply(text)
+
+
+@cache
+def vocabularies_of(model_type: str) -> tuple[Mapping[str, str], ...]:
+    """What an engine for models of that type would fetch from the internet when it first answers."""
+    table = Path(__file__).parent / "vocabularies.yaml"
+    return tuple(yaml.safe_load(table.read_text("utf-8")).get(model_type, ()))
 
 
 def program(wanted: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:

@@ -8,6 +8,9 @@ MODEL_ROOT = "/models"
 PREFIX_PATTERN = r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*"
 """A prefix of keys in a bucket (S3 user guide, "Object key naming guidelines", safe characters)."""
 
+VOCABULARIES = f"{MODEL_ROOT}/vocabularies"
+"""Where pods find what some engines need beside the model."""
+
 MANIFEST, COMPLETE = "llm-platform-manifest.json", "llm-platform-complete"
 """What a finished download leaves beside the files: their sizes and checksums, and the checksum of that list."""
 

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from components.base import PlatformComponent, labels
 from components.inputs import InputText, Model, validate
 from components.security.account import service_account
-from components.storage.download_job import Around, download_job, job_name, program, wishes
+from components.storage.download_job import Around, download_job, job_name, program, vocabularies_of, wishes
 from components.storage.layout import MODEL_ROOT, below, repository_directory
 from components.types import NodePool, NodePoolArgs, Repository, Revision, SecretKey, SecretKeyArgs
 from components.versions import VLLM_IMAGE
@@ -72,6 +72,8 @@ class ModelDownloadArgs(TypedDict):
     """Service account with an identity for the buckets; one of its own without any by default."""
     region: NotRequired[str]
     """AWS region of the buckets."""
+    model_type: NotRequired[str]
+    """`model_type` of the model's config.json: engines of some types need vocabularies beside the model."""
     image: NotRequired[str]
     """Image with python3 and huggingface_hub; the engine's by default."""
 
@@ -101,6 +103,7 @@ class _Config(_Repository):
     beside: Mapping[str, str] | None = None
     service_account_name: InputText | None = None
     region: str | None = Field(None, min_length=1, examples=["us-east-1"])
+    model_type: str = Field("", examples=["gpt_oss"])
     image: str = Field(VLLM_IMAGE, min_length=1)
 
     @field_validator("exclude")
@@ -144,7 +147,7 @@ class ModelDownload(PlatformComponent):
         common = labels("model-download", name, "storage")
         target: pulumi.Input[str] = MODEL_ROOT if config.bucket_location is None else config.bucket_location
         self._seen_at: pulumi.Input[str] = target if config.seen_at is None else config.seen_at
-        data = program(wishes(target, config.mirror, config.exclude, config.repositories()))
+        data = program(wishes(target, config.mirror, config.exclude, config.repositories(), vocabularies_of(config.model_type)))
         # Autonamed and immutable: other wishes are another object, and so another Job.
         settings = kubernetes.core.v1.ConfigMap(
             self.child_name("program"),

@@ -18,11 +18,11 @@ pytestmark = pytest.mark.rehearsal
 
 KINDS = {
     "/apis/apps/v1/namespaces/models/deployments": 1,
-    "/apis/batch/v1/namespaces/models/jobs": 1,
-    "/apis/batch/v1/namespaces/node-agents/jobs": 1,
-    "/api/v1/namespaces/models/services": 1,
-    "/api/v1/namespaces/models/persistentvolumeclaims": 1,
-    "/api/v1/persistentvolumes": 1,
+    "/apis/batch/v1/namespaces/models/jobs": 2,
+    "/apis/batch/v1/namespaces/node-agents/jobs": 2,
+    "/api/v1/namespaces/models/services": 2,
+    "/api/v1/namespaces/models/persistentvolumeclaims": 2,
+    "/api/v1/persistentvolumes": 2,
 }
 """How many objects of each kind the stack has; a duplicate is a resource that was lost and made again."""
 
@@ -75,8 +75,8 @@ def test_an_engine_killed_during_up_leaves_a_stack_that_the_next_up_completes(mo
 
     project.succeed("up")
     assert _counts(project) == KINDS
-    assert len(_account_names(project)) == 2
-    assert "19 unchanged" in project.succeed("up")
+    assert len(_account_names(project)) == 3
+    assert "32 unchanged" in project.succeed("up")
 
 
 def test_a_killed_command_leaves_a_stack_that_the_next_up_completes(project: RehearsedProject) -> None:
@@ -89,7 +89,7 @@ def test_a_killed_command_leaves_a_stack_that_the_next_up_completes(project: Reh
 
     project.succeed("up")
     assert _counts(project) == KINDS
-    assert "19 unchanged" in project.succeed("up")
+    assert "32 unchanged" in project.succeed("up")
 
 
 def test_a_second_command_is_told_who_works_on_the_stack(project: RehearsedProject) -> None:

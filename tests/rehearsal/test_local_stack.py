@@ -38,7 +38,7 @@ def _set_context_length(tokens: int, project: RehearsedProject) -> None:
 
 def test_up_brings_the_model_up_and_says_where_it_answers(project: RehearsedProject) -> None:
     output = project.succeed("up")
-    assert "19 created" in output
+    assert "32 created" in output
     assert f"http://{MODEL}.models.svc:8000/v1" in output
     assert "requests of 8,192 tokens at once" in output
     assert "vllm serve /models/Qwen--Qwen2.5-7B-Instruct-AWQ/" in output
@@ -53,7 +53,8 @@ def test_the_scheduler_put_the_model_on_the_accelerator_and_it_is_ready(project:
 
 
 def test_the_model_was_downloaded_before_it_was_served(project: RehearsedProject) -> None:
-    (download,) = _items(project, "/apis/batch/v1/namespaces/models/jobs")
+    jobs = _items(project, "/apis/batch/v1/namespaces/models/jobs")
+    (download,) = [job for job in jobs if job["metadata"]["labels"]["app.kubernetes.io/name"] == "model-download"]
     (server,) = _items(project, DEPLOYMENTS)
     assert download["status"]["completionTime"] <= server["metadata"]["creationTimestamp"]
 
@@ -68,7 +69,7 @@ def test_status_tells_programs_what_runs(project: RehearsedProject) -> None:
 
 
 def test_a_second_up_changes_nothing(project: RehearsedProject) -> None:
-    assert re.search(r"Resources:\n +19 unchanged\n", project.succeed("up"))
+    assert re.search(r"Resources:\n +32 unchanged\n", project.succeed("up"))
 
 
 def test_a_preview_shows_a_change_and_makes_none(project: RehearsedProject) -> None:
@@ -77,7 +78,10 @@ def test_a_preview_shows_a_change_and_makes_none(project: RehearsedProject) -> N
     output = project.succeed("preview")
     assert re.search(r'"8192" +=> "4096"', output)
     assert "~ 1 to update" in output
-    assert "replace" not in output
+    # The check of the model and what it is to find, which are made anew for every change of a server.
+    assert "+-2 to replace" in output
+    replaced = re.findall(r"^ *\+-(\S+): \(replace\)$", output, re.MULTILINE)
+    assert sorted(replaced) == ["kubernetes:batch/v1:Job", "kubernetes:core/v1:ConfigMap"]
     assert _items(project, DEPLOYMENTS)[0]["metadata"]["resourceVersion"] == before
 
 
@@ -92,7 +96,7 @@ def test_what_was_deleted_by_hand_is_seen_and_made_again(project: RehearsedProje
         api.delete(f"{SERVICES}/{MODEL}")
     assert "- 1 deleted" in project.succeed("refresh")
     assert "+ 1 created" in project.succeed("up")
-    assert [service["metadata"]["name"] for service in _items(project, SERVICES)] == [MODEL]
+    assert {service["metadata"]["name"] for service in _items(project, SERVICES)} == {MODEL, f"{MODEL}-replicas"}
 
 
 def test_no_key_of_the_kubeconfig_is_readable_in_the_state(project: RehearsedProject) -> None:

@@ -41,7 +41,7 @@ KNOBS: dict[str, Any] = {
     "engine": {"image": "registry.example.com/vllm/vllm-openai:v0.33.0"},
     "drain": {"shutdownTimeout": 120},
     "priorityClassName": "serving",
-    "hostUsers": False,
+    "hostUsers": True,
     "extraArguments": ["--enable-prompt-tokens-details"],
     "environment": {"VLLM_LOGGING_LEVEL": "WARNING"},
     "verify": False,

@@ -44,6 +44,15 @@ def hugging_face_fixture() -> Iterator[Hub]:
         yield state
 
 
+VOCABULARY = b"IQ== 0\nIg== 1\n"
+
+
+def _vocabulary(state: Hub, content: bytes = VOCABULARY) -> dict[str, str]:
+    state.repositories["acme/words", REVISION] = {"words.tiktoken": content}
+    url = f"{state.url}/acme/words/resolve/{REVISION}/words.tiktoken"
+    return {"name": "words.tiktoken", "url": url, "sha256": hashlib.sha256(VOCABULARY).hexdigest()}
+
+
 @pytest.fixture(name="s3")
 def s3_fixture() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -282,3 +291,17 @@ def test_through_a_bucket_to_a_volume(tmp_path: Path, hugging_face: Hub, s3: str
     assert len(hugging_face.served) == asked
     assert {name: (download.directory() / name).read_bytes() for name in FETCHED} == {name: MODEL[name] for name in FETCHED}
     assert download.check().returncode == 0
+
+
+def test_a_vocabulary_is_fetched_once_and_only_as_it_should_be(download: Download, hugging_face: Hub) -> None:
+    wanted = _vocabulary(hugging_face)
+    for _ in range(2):
+        assert download.run(vocabularies=[wanted]).returncode == 0
+    assert (download.cache / "vocabularies/words.tiktoken").read_bytes() == VOCABULARY
+    assert hugging_face.served.count("words.tiktoken") == 1
+
+    (download.cache / "vocabularies/words.tiktoken").unlink()
+    failed = download.run(vocabularies=[_vocabulary(hugging_face, b"other words")])
+    assert failed.returncode not in (0, HOPELESS)
+    assert "has the checksum" in failed.stdout + failed.stderr
+    assert not (download.cache / "vocabularies/words.tiktoken").exists()

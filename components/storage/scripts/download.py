@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import sys
+import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,7 +56,23 @@ def main(wishes_file: str) -> None:
             finish(target, where, repository, files)
         if repository.get("adapter"):
             check_adapter(target, where, told, repository["adapter"])
+    for vocabulary in wishes.get("vocabularies", []):
+        fetch_vocabulary(target, vocabulary)
     say("everything is there")
+
+
+def fetch_vocabulary(target: "Place", vocabulary: Mapping[str, str]) -> None:
+    """What an engine would fetch from the internet when it first answers."""
+    name, wanted = f"vocabularies/{vocabulary['name']}", vocabulary["sha256"]
+    there = target.read(name)
+    if there is not None and hashlib.sha256(there.encode()).hexdigest() == wanted:
+        return
+    say(f"fetching {vocabulary['url']}")
+    with urllib.request.urlopen(vocabulary["url"], timeout=60) as answer:  # noqa: S310 - the plan's own address
+        content = answer.read()
+    if (found := hashlib.sha256(content).hexdigest()) != wanted:
+        raise OSError(f"{vocabulary['url']} has the checksum {found}, and {wanted} is expected")
+    target.write(name, content.decode())
 
 
 # Where files come from
@@ -258,6 +275,7 @@ class Folder:
         return path.stat().st_size if path.is_file() else None
 
     def write(self, name: str, text: str) -> None:
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
         partial = self.path / f"{name}.partial"
         with partial.open("w") as file:
             file.write(text)
