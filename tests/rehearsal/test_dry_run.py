@@ -112,6 +112,9 @@ def test_faults_are_found(server: _Server) -> None:
     assert 'unknown field "datum"' in unknown
 
 
+_MAKES_PODS = ("DaemonSet", "Deployment", "Job", "LeaderWorkerSet", "StatefulSet")
+
+
 def _judge(stack: str, server: _Server, recording: Recording) -> Iterator[Finding]:
     """What the server has against the objects of a stack, and against the pods they make."""
     server.define(definitions(recording))
@@ -129,9 +132,13 @@ def _judge(stack: str, server: _Server, recording: Recording) -> Iterator[Findin
 
 
 def _pods(obj: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The pod a workload makes; Pod Security refuses pods, and says of workloads only what it is asked to warn of."""
-    template = obj.get("spec", {}).get("template")
-    if obj["kind"] not in ("Deployment", "Job") or not template:
-        return []
-    metadata = {**template.get("metadata", {}), **{key: obj["metadata"][key] for key in ("name", "namespace")}}
-    return [{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}]
+    """The pods a workload makes; Pod Security refuses pods, and says of workloads only what it is asked to warn of."""
+    spec = obj.get("spec", {})
+    found = spec.get("leaderWorkerTemplate", {})
+    templates = [spec.get("template"), found.get("leaderTemplate"), found.get("workerTemplate")]
+    about = {key: obj["metadata"].get(key) for key in ("name", "namespace")}
+    return [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {**template.get("metadata", {}), **about}, "spec": template["spec"]}
+        for template in templates
+        if template and obj["kind"] in _MAKES_PODS
+    ]
