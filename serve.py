@@ -118,6 +118,7 @@ def _server(
         "vocabulary_directory": files.vocabulary_directory,
         "compile_claim_name": files.compile_claim_name,
         "load": files.load,
+        "region": files.region,
         "service_account_name": files.service_account_name,
         "namespace_name": namespace_name,
         "pool": below.cluster.pool(model.node_pool).args(),

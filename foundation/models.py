@@ -49,6 +49,8 @@ class ModelFiles:
     """None where the engine streams from the bucket."""
     service_account_name: pulumi.Output[str] | None
     """The account that may read the bucket; None where no identity is needed."""
+    region: str | None
+    """AWS region of the bucket it is streamed from."""
     load: LoadArgs
     """How the engine reads them."""
     vocabulary_directory: str | None
@@ -102,6 +104,7 @@ def store(storing: Storing) -> ModelFiles:
         draft_path=download.draft,
         claim_name=claim,
         service_account_name=reader,
+        region=_bucket(storing).region if streams else None,
         load=load_settings(model.cache.backend, planned.weights_gib, tensor),
         vocabulary_directory=_vocabularies(storing),
         compile_claim_name=_compiled(storing),

@@ -70,6 +70,8 @@ class ModelServerArgs(TypedDict):
     """Claim of this model alone where what the engine compiles outlives its pods; it goes with them when left out."""
     load: NotRequired[LoadArgs]
     """How the weights are read."""
+    region: NotRequired[str | None]
+    """AWS region of the bucket it streams from; pods do not reach the instance's metadata."""
     service_account_name: NotRequired[pulumi.Input[str] | None]
     """Service account with the identity that reads the bucket; one without any identity is made when left out."""
     image: NotRequired[str | None]
@@ -154,6 +156,7 @@ class ServerConfig(Model):
     vocabulary_directory: str | None = Field(None, min_length=1)
     compile_claim_name: InputText | None = None
     load: Load = Field(default_factory=Load)
+    region: str | None = Field(None, min_length=1, examples=["us-east-1"])
     service_account_name: InputText | None = None
     image: str | None = Field(None, min_length=1)
     engine_version: str = Field(VLLM, pattern=r"^\d+\.\d+\.\d+$", examples=[VLLM])

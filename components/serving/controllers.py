@@ -45,17 +45,7 @@ class LeaderWorkerSetController(PlatformComponent):
     def __init__(self, name: str, args: ControllerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         config = validate(_Config, args, f"LeaderWorkerSetController {name}")
-        release = kubernetes.helm.v3.Release(
-            self.child_name("controller"),
-            name="lws",
-            chart=_LWS_CHART,
-            version=LWS,
-            namespace=config.namespace_name,
-            atomic=True,
-            timeout=_INSTALL_TIMEOUT,
-            values=lws_values(config.system_labels),
-            opts=self.child(timeout=_INSTALL_TIMEOUT),
-        )
+        release = _release(self, config, "lws", chart=_LWS_CHART, version=LWS, values=lws_values(config.system_labels))
         self.chart_version = release.version
         self.finish()
 
@@ -72,20 +62,38 @@ class KubeRayOperator(PlatformComponent):
     def __init__(self, name: str, args: ControllerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         config = validate(_Config, args, f"KubeRayOperator {name}")
-        release = kubernetes.helm.v3.Release(
-            self.child_name("operator"),
-            name="kuberay-operator",
-            chart="kuberay-operator",
-            version=KUBERAY,
-            repository_opts=kubernetes.helm.v3.RepositoryOptsArgs(repo=_KUBERAY_REPOSITORY),
-            namespace=config.namespace_name,
-            atomic=True,
-            timeout=_INSTALL_TIMEOUT,
-            values=kuberay_values(config.system_labels),
-            opts=self.child(timeout=_INSTALL_TIMEOUT),
+        values = kuberay_values(config.system_labels)
+        repository = kubernetes.helm.v3.RepositoryOptsArgs(repo=_KUBERAY_REPOSITORY)
+        release = _release(
+            self, config, "kuberay-operator", chart="kuberay-operator", version=KUBERAY, values=values, repository=repository
         )
         self.chart_version = release.version
         self.finish()
+
+
+def _release(
+    owner: PlatformComponent,
+    config: _Config,
+    name: str,
+    *,
+    chart: str,
+    version: str,
+    values: dict[str, Any],
+    repository: "kubernetes.helm.v3.RepositoryOptsArgs | None" = None,
+) -> "kubernetes.helm.v3.Release":
+    """A release of one chart under a fixed name, whole or not at all."""
+    return kubernetes.helm.v3.Release(
+        owner.child_name("controller"),
+        name=name,
+        chart=chart,
+        version=version,
+        repository_opts=repository,
+        namespace=config.namespace_name,
+        atomic=True,
+        timeout=_INSTALL_TIMEOUT,
+        values=values,
+        opts=owner.child(timeout=_INSTALL_TIMEOUT),
+    )
 
 
 def lws_values(system_labels: Mapping[str, str]) -> dict[str, Any]:

@@ -11,6 +11,9 @@ def environment(config: ServerConfig) -> dict[str, str]:
     """What the engine must know: it writes to volumes only, reads models from the cache only, reports nothing, caps requests."""
     return {
         "HOME": ENGINE_HOME,
+        # For images whose user 2000 has no entry in their list of users (kserve/kserve#5666).
+        "USER": "vllm",
+        "LOGNAME": "vllm",
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "DO_NOT_TRACK": "1",
@@ -26,9 +29,15 @@ def environment(config: ServerConfig) -> dict[str, str]:
         **(compiled.environment if (compiled := config.compiled()) else {}),
         # vLLM's parser for gpt-oss (openai/harmony) looks here before it asks the internet.
         **({"TIKTOKEN_ENCODINGS_BASE": config.vocabulary_directory} if config.vocabulary_directory else {}),
+        **_in_region(config.region),
         **_between_nodes(config),
         **config.environment,
     }
+
+
+def _in_region(region: str | None) -> dict[str, str]:
+    """What a client of S3 would else ask the instance's metadata for, which pods do not reach."""
+    return {"AWS_REGION": region, "AWS_DEFAULT_REGION": region, "AWS_EC2_METADATA_DISABLED": "true"} if region else {}
 
 
 def _between_nodes(config: ServerConfig) -> dict[str, str]:

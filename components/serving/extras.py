@@ -72,12 +72,12 @@ FLAGS = MappingProxyType(
 
 VARIABLES = MappingProxyType(
     {
-        "HF_HUB_OFFLINE": "nothing: servers stay offline",
-        "TRANSFORMERS_OFFLINE": "nothing: servers stay offline",
-        "VLLM_CACHE_ROOT": "nothing: it lies beside the model",
-        "VLLM_ENGINE_READY_TIMEOUT_S": "nothing: it follows from the plan",
-        "VLLM_HOST_IP": "nothing: it is the pod's address",
-        "HOME": "nothing: it is a volume",
+        "HF_HUB_OFFLINE": "leave it out: servers stay offline",
+        "TRANSFORMERS_OFFLINE": "leave it out: servers stay offline",
+        "VLLM_CACHE_ROOT": "leave it out: it lies on a volume",
+        "VLLM_ENGINE_READY_TIMEOUT_S": "leave it out: it follows from the plan",
+        "VLLM_HOST_IP": "leave it out: it is the pod's address",
+        "HOME": "leave it out: it is a volume",
     }
 )
 """Variables this platform sets for good, and what to do instead."""

@@ -18,6 +18,8 @@ WEIGHTS, START = "llm-platform/weights-gib", "llm-platform/start-seconds"
 
 MODELS = "models"
 """Name of the volume a model lies on."""
+ENGINE = "engine"
+"""Name of the container that answers."""
 
 Object = Mapping[str, Any]
 
@@ -191,7 +193,7 @@ def _servers(objects: Sequence[Object], pools: Sequence[NodePool]) -> tuple[list
         if read is None:
             continue
         pods = read(thing["spec"])
-        if not pods or not any(container["name"] == "engine" for container in pods[0]["containers"]):
+        if not pods or not any(container["name"] == ENGINE for container in pods[0]["containers"]):
             continue
         name = f"{thing['kind']} {thing['metadata'].get('name', '')}".strip()
         pool = next((pool for pool in pools if _lands_on(pods[0], pool)), None)
@@ -233,7 +235,7 @@ def _lands_on(pod: Object, pool: NodePool) -> bool:
 
 
 def _container(pod: Object) -> Object:
-    found: Object = next(container for container in pod["containers"] if container["name"] == "engine")
+    found: Object = next(container for container in pod["containers"] if container["name"] == ENGINE)
     return found
 
 

@@ -10,13 +10,11 @@ from components.base import selector
 from components.pods import ENGINE_SCRATCH, on_pool, resources, restricted_container, restricted_pod, scratch
 from components.serving.arguments import PORT
 from components.serving.config import ServerConfig
-from components.serving.invariants import MODELS, START, WEIGHTS
+from components.serving.invariants import ENGINE, MODELS, START, WEIGHTS
 from components.serving.lifecycle import rollout
 from components.serving.probes import probes
 from components.storage.layout import MODEL_ROOT
 
-ENGINE = "engine"
-"""Name of the container that answers."""
 FABRIC = "vpc.amazonaws.com/efa"
 """What EFA's device plugin offers (aws/eks-charts, aws-efa-k8s-device-plugin)."""
 _HUGE_PAGES_MIB = 5120

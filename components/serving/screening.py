@@ -118,7 +118,7 @@ def screen_environment(environment: Mapping[str, str], owned: Mapping[str, str],
             if any(fnmatch.fnmatchcase(name, each) for each in refusal.variables) and refusal.meets(value):
                 raise ValueError(refusal.sentence(shown))
         if name in owned:
-            raise ValueError(f"{shown} is set by this platform; use {owned[name]}")
+            raise ValueError(f"{shown} is set by this platform; {owned[name]}")
         if _SECRET_NAME.search(name.upper()) or looks_secret(value) or looks_secret(name):
             raise ValueError(
                 f"{shown} looks like a secret, and everybody who may read pods reads their environment; keep it in a Secret"
@@ -131,6 +131,10 @@ def screen_environment(environment: Mapping[str, str], owned: Mapping[str, str],
             raise ValueError(f"vLLM {version} has no {shown}; {_near(name, known, 'leave it out')}")
 
 
+_SHOWN = 3
+"""Advisories that a sentence names; an old engine has twenty."""
+
+
 def check_engine_version(version: str, accepted: Collection[str]) -> str | None:
     """Why this vLLM must not run, naming the advisories that apply and nobody accepted; None if it may."""
     advisories = [Advisory.model_validate(each) for each in _data("advisories.yaml")["advisories"]]
@@ -140,9 +144,13 @@ def check_engine_version(version: str, accepted: Collection[str]) -> str | None:
     if not left:
         return None
     return (
-        f"vLLM {version} has known vulnerabilities: {', '.join(left)}; "
+        f"vLLM {version} has known vulnerabilities: {', '.join(left[:_SHOWN])}{_more(len(left) - _SHOWN)}; "
         f"use {minimum} or newer, or name them in acceptedAdvisories if you can live with them"
     )
+
+
+def _more(number: int) -> str:
+    return f" and {number} more (components/serving/advisories.yaml)" if number > 0 else ""
 
 
 def looks_secret(text: str) -> bool:

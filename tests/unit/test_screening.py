@@ -248,7 +248,7 @@ def test_harmless_variables_pass() -> None:
     switched_off = {"VLLM_SERVER_DEV_MODE": "0", "VLLM_PLUGINS": "", "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0", "PYTHONOPTIMIZE": "0"}
     of_the_engine = {"VLLM_REQUEST_BODY_LOG_LEVEL": "DEBUG", "VLLM_LOGGING_LEVEL": "INFO", "VLLM_MAX_AUDIO_DECODE_BYTES": "1000"}
     of_others = {"OMP_NUM_THREADS": "8", "NCCL_DEBUG": "INFO", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
-    screen_environment(switched_off | of_the_engine | of_others, {"HF_HOME": "cache"})
+    screen_environment(switched_off | of_the_engine | of_others, {"HF_HOME": "use cache"})
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_harmless_variables_pass() -> None:
     ],
 )
 def test_variables_that_mislead(name: str, value: str, sentence: str) -> None:
-    assert refused_variable(name, value, {"HF_HOME": "cache"}) == sentence
+    assert refused_variable(name, value, {"HF_HOME": "use cache"}) == sentence
 
 
 @pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "EXA_API_KEY", "S3_ACCESS_KEY_ID", "GITHUB_TOKEN", "DB_PASSWORD"])

@@ -11,7 +11,7 @@ from components.base import selector
 from components.quantities import quantity
 from components.serving.arguments import PORT
 from components.serving.config import ServerConfig
-from components.serving.manifests import ENGINE
+from components.serving.invariants import ENGINE
 from components.serving.verification.expectation import Expectation, expected_metrics
 
 
