@@ -449,7 +449,7 @@ def by_ray_fixture(project: RehearsedProject, moved: Change) -> Change:
 
 def test_ray_keeps_a_replica_together_as_well(by_ray: Change) -> None:
     assert set(by_ray.preview.values()) == {"create"}
-    assert {"Release kuberay-operator", "RayService deepseek-r1-server"} <= set(by_ray.preview)
+    assert {"Release kuberay-controller", "RayService deepseek-r1-server"} <= set(by_ray.preview)
     pods = _servers(by_ray.after["pods"], "deepseek-r1")
     assert sorted(pod["metadata"]["labels"]["ray.io/node-type"] for pod in pods) == ["head", "worker"]
     assert {pod["spec"]["nodeName"] for pod in pods} == {"h200-0", "h200-1"}
