@@ -1,5 +1,6 @@
 """From settings to the plan of all models."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from components.inputs import InputError
@@ -14,7 +15,7 @@ from planner.model import Model as PlannedModel
 from planner.options import Options, Speculative, device
 from planner.request import RequestError, config_of, model_of
 from planner.stack import StackModel, StackPlan, StackRefusedError, plan_stack
-from settings.cache import provisioned_mb_per_s
+from settings.cache import check_cache, provisioned_mb_per_s
 from settings.models import ModelSettings
 from settings.sections import Settings
 
@@ -34,10 +35,25 @@ def plan(settings: Settings, where: str, root: Path) -> StackPlan:
         try:
             budget = settings.budget.usd_per_month if settings.budget else None
             prices = settings.prices
-            return plan_stack(wanted, region=prices.region, prices=prices.usd_per_hour, budget_usd_per_month=budget)
+            found = plan_stack(wanted, region=prices.region, prices=prices.usd_per_hour, budget_usd_per_month=budget)
         except StackRefusedError as error:
             faults = [f"{where}: {refusal.key}: {refusal.sentence}" for refusal in error.refusals]
+        else:
+            faults = [f"{where}: {fault}" for fault in _faults_of_nodes(settings, found)]
+            if not faults:
+                return found
     raise InputError("\n".join(faults))
+
+
+def _faults_of_nodes(settings: Settings, found: StackPlan) -> Iterator[str]:
+    """What cannot be once the plan has decided how many nodes a replica spans."""
+    on_eks = settings.on_eks()
+    for name, model in settings.models.items():
+        nodes, pool = found.models[name].placement.nodes, settings.cluster.pool(model.node_pool)
+        try:
+            check_cache(model.cache, on_eks.storage if on_eks else None, pool, model.replicas, nodes)
+        except ValueError as error:
+            yield f"models.{name}.cache: {error}"
 
 
 def _stack_model(settings: Settings, name: str, model: ModelSettings, root: Path) -> StackModel:

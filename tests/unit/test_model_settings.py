@@ -88,6 +88,16 @@ MISTAKES: list[tuple[str, dict[str, object], str]] = [
         "2 nodes of pool l40s; use replicas: 1 on one node, or a cache that many nodes share, e.g. kind: efs or nfs",
     ),
     (
+        "one volume for the two nodes the plan needs",
+        {
+            "deepseek-r1/cache": {"kind": "block", "storageClass": "local-path"},
+            "deepseek-r1/parallelism": {"pipeline": 2},
+            f"{POOLS}/h200/accelerator": {"product": "H100-80GB", "perNode": 8},
+        },
+        "models.deepseek-r1.cache: a block volume is attached to one node at a time, but a replica of 2 nodes can need it on "
+        "several of the 2 nodes of pool h200; use replicas: 1 on one node, or a cache that many nodes share, e.g. kind: efs or nfs",
+    ),
+    (
         "a place that is not there",
         {"qwen3-32b/cache": {"kind": "efs"}},
         "models.qwen3-32b.cache: kind efs needs storage.efs, which a cluster of kind eks can have; add storage.efs: {} there, "
