@@ -95,7 +95,8 @@ MISTAKES: list[tuple[str, dict[str, object], str]] = [
             f"{POOLS}/h200/accelerator": {"product": "H100-80GB", "perNode": 8},
         },
         "models.deepseek-r1.cache: a block volume is attached to one node at a time, but a replica of 2 nodes can need it on "
-        "several of the 2 nodes of pool h200; use replicas: 1 on one node, or a cache that many nodes share, e.g. kind: efs or nfs",
+        "several of the 2 nodes of pool h200; use replicas: 1 on one node, or a cache that many nodes share, "
+        "e.g. kind: efs or nfs",
     ),
     (
         "a place that is not there",
