@@ -23,7 +23,7 @@ from components.serving.ray_service import check_ray, check_without_ray
 from components.storage.gated import check_token
 from components.types import DnsLabel
 from settings.aws import AwsSettings, NetworkSettings, StorageSettings
-from settings.cache import CacheKind, check_cache
+from settings.cache import CacheKind
 from settings.clusters import EksClusterSettings, ExistingClusterSettings, ManagedPoolSettings
 from settings.models import BudgetSettings, ModelSettings, PriceSettings
 
@@ -169,8 +169,6 @@ class Settings(Model):
                 given = [field for field in ("aliases", "api_key_secret", "lora") if getattr(model, field)]
                 _in(key, check_without_ray, [*given, *(["parallelism.data"] if sizes.data > 1 else [])])
             _in(key, check_stop, model.drain.drain(), pool)
-            on_eks = self.on_eks()
-            _at(f"{key}.cache", check_cache, model.cache, on_eks.storage if on_eks else None, pool, model.replicas, nodes)
             for source in model.sources():
                 if needed := check_token(source, model.token_secret is not None):
                     raise ValueError(f"{key}.tokenSecret: {needed}")

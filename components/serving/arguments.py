@@ -3,13 +3,12 @@
 import json
 from collections.abc import Iterable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pulumi
-import yaml
 
 from components.serving.config import ServerConfig
+from components.serving.engine_tables import engine_table
 from components.serving.groups import Lora, Speculative, Task
 
 PORT = 8000
@@ -146,17 +145,12 @@ def check_flags(flags: Iterable[str], version: str) -> None:
     """Raise ValueError for a flag that this version's parser does not know: the container would end at once, again and again."""
     unknown = sorted(set(flags) - known_flags(version))
     if unknown:
-        raise ValueError(f"vLLM {version} does not know {', '.join(unknown)}; its flags are listed in {_table(version).name}")
+        raise ValueError(
+            f"vLLM {version} does not know {', '.join(unknown)}; its flags are listed in engines/vllm-{version}.yaml"
+        )
 
 
 @cache
 def known_flags(version: str) -> frozenset[str]:
     """Every spelling of every flag of that engine version. Raises ValueError for a version nobody recorded."""
-    if not _table(version).exists():
-        known = ", ".join(sorted(path.stem.removeprefix("vllm-") for path in _table("*").parent.glob("vllm-[0-9]*[0-9].yaml")))
-        raise ValueError(f"the flags of vLLM {version} are not recorded; use one of {known}")
-    return frozenset(flag for aliases in yaml.safe_load(_table(version).read_text())["flags"] for flag in aliases)
-
-
-def _table(version: str) -> Path:
-    return Path(__file__).parent / "engines" / f"vllm-{version}.yaml"
+    return frozenset(flag for aliases in engine_table(version)["flags"] for flag in aliases)

@@ -2,11 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from types import MappingProxyType
 
-import yaml
-
+from components.serving.engine_tables import engine_table
 from components.serving.screening import check_engine_version, screen_arguments, screen_environment
 
 FLAGS = MappingProxyType(
@@ -92,17 +90,14 @@ def check_version(version: str, accepted: Collection[str]) -> None:
     """Raise ValueError for an engine with advisories that nobody accepted."""
     if problem := check_engine_version(version, accepted):
         raise ValueError(problem)
+    engine_table(version)  # nothing else could be checked of a version nobody recorded
 
 
 def check_parsers(tools: str | None, reasoning: str | None, version: str) -> None:
     """Raise ValueError for a parser the version lacks: the container would end at once, again and again."""
-    table = Path(__file__).parent / "engines" / f"vllm-{version}-parsers.yaml"
-    if not table.exists():
-        return  # nobody recorded them; the flags of that version are checked all the same
-    known = yaml.safe_load(table.read_text())
     for key, kind, name in (("toolCallParser", "tools", tools), ("reasoningParser", "reasoning", reasoning)):
-        if name is not None and name not in known[kind]:
-            near = get_close_matches(name, known[kind], n=3, cutoff=0.4) or known[kind][:3]
+        if name is not None and name not in (known := engine_table(version, "parsers")[kind]):
+            near = get_close_matches(name, known, n=3, cutoff=0.4) or known[:3]
             raise ValueError(f"{key}: vLLM {version} has no parser {name}; use e.g. {', '.join(near)}")
 
 

@@ -11,15 +11,14 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pulumi
-import yaml
 from pydantic.alias_generators import to_camel
 
 from components.serving.arguments import PORT
 from components.serving.controllers import KUBERAY_OPERATOR
+from components.serving.engine_tables import engine_table
 from components.serving.manifests import engine_of
 from components.versions import VLLM, VLLM_IMAGE
 
@@ -204,8 +203,7 @@ def _setting(flag: str, values: Sequence[str], version: str) -> tuple[str, Any]:
 
 @cache
 def _first_spellings(version: str) -> Mapping[str, str]:
-    table = Path(__file__).parent / "engines" / f"vllm-{version}.yaml"
-    return {alias: aliases[0] for aliases in yaml.safe_load(table.read_text("utf-8"))["flags"] for alias in aliases}
+    return {alias: aliases[0] for aliases in engine_table(version)["flags"] for alias in aliases}
 
 
 def _read(text: str) -> Any:

@@ -116,6 +116,11 @@ MISTAKES: list[tuple[str, dict[str, object], str]] = [
         "models.qwen3-embedding.toolCallParser: an embedding model generates nothing; leave it out, or use task: generate",
     ),
     (
+        "a parser the engine lacks",
+        {"qwen3-32b/toolCallParser": "hermess"},
+        "models.qwen3-32b.toolCallParser: vLLM 0.33.0 has no parser hermess; use e.g. hermes, seed_oss, ernie45",
+    ),
+    (
         "an adapter with the model's name",
         {"llama-3-70b/aliases": ["orpo"]},
         "models.llama-3-70b.lora.adapters.orpo: the model itself answers to that name; name the adapter otherwise",

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from components.inputs import Model
+from components.serving.engine_tables import engine_table
 
 _ON_THE_WIRE = {"gauge": "", "counter": "_total", "histogram": "_count"}
 """What a kind of metric appends to its name in Prometheus' text format."""
@@ -73,13 +72,6 @@ def expected_metrics(version: str, *, lora: bool, speculative: bool) -> tuple[st
 
     Raises ValueError for a version nobody recorded.
     """
-    tables = Path(__file__).parent.parent / "engines"
-    table = tables / f"vllm-{version}-metrics.yaml"
-    if not table.exists():
-        known = ", ".join(
-            sorted(path.stem.removeprefix("vllm-").removesuffix("-metrics") for path in tables.glob("*-metrics.yaml"))
-        )
-        raise ValueError(f"the metrics of vLLM {version} are not recorded; use one of {known}")
-    groups = yaml.safe_load(table.read_text())
+    groups = engine_table(version, "metrics")
     wanted = groups["always"] | (groups["lora"] if lora else {}) | (groups["speculative"] if speculative else {})
     return tuple(sorted(f"{name}{_ON_THE_WIRE[kind]}" for name, kind in wanted.items()))
