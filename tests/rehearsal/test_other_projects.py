@@ -37,6 +37,8 @@ def test_a_stack_of_a_real_cluster_is_rehearsed_as_it_is(tmp_path: Path) -> None
     project = RehearsedProject.make(ROOT, tmp_path)
     project.edit(lambda config: config["llm-platform:cluster"].update(context="production-admin"))
     try:
-        assert "+ 19 to create" in project.succeed("preview")
+        preview = project.succeed("preview")
+        assert "llm-platform:index:ModelServer: (create)" in preview
+        assert "to create" in preview.splitlines()[-1]
     finally:
         project.run("reset")
