@@ -142,7 +142,7 @@ def _server(
         # A cache that one node at a time has keeps a second server from starting beside the first.
         "spare_accelerators": 0 if model.cache.exclusive else spare_accelerators,
         "max_model_len": model.max_model_len,
-        "gpu_memory_utilization": fit.gpu_memory_utilization,
+        "gpu_memory_utilization": fit.gpu_memory_utilization * _share(below, model),
         "max_num_seqs": fit.max_num_seqs,
         "max_num_batched_tokens": fit.max_num_batched_tokens,
         "kv_cache_dtype": model.kv_cache_dtype,
@@ -163,6 +163,12 @@ def _server(
         "extra_arguments": list(model.extra_arguments),
         "environment": dict(model.environment),
     }
+
+
+def _share(below: Foundation, model: ModelSettings) -> float:
+    """The part of an accelerator's memory that is a server's own: an engine that takes turns with others sees all of it."""
+    card = below.cluster.pool(model.node_pool).accelerator
+    return 1 / card.sharing.replicas if card and card.sharing and card.sharing.replicas else 1.0
 
 
 def _speculative(model: ModelSettings, files: ModelFiles) -> SpeculativeArgs | None:

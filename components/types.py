@@ -8,10 +8,12 @@ from enum import StrEnum
 from typing import Annotated, Any, NotRequired, TypedDict, cast
 
 import pulumi
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from components.inputs import InputText, Matching, Model
 from components.names import check_dns_label
+from planner.catalog import UnknownAcceleratorError, accelerator
+from planner.sharing import mig_profile
 
 
 def _dns_label(value: str) -> str:
@@ -84,17 +86,65 @@ class Taint(Model):
     effect: TaintEffect = Field(examples=["NoSchedule"])
 
 
+class SharingKind(StrEnum):
+    """How one accelerator serves several pods."""
+
+    MIG = "mig"
+    """Cut by the hardware into instances with memory of their own."""
+    TIME_SLICING = "timeSlicing"
+    """Taken in turns; memory is not kept apart."""
+    MPS = "mps"
+    """One process for all clients, each with an equal part of the memory."""
+
+
+class SharingArgs(TypedDict):
+    """How the accelerators of a pool are shared; all of its nodes alike."""
+
+    kind: SharingKind
+    """`mig`, `timeSlicing` or `mps`."""
+    profile: NotRequired[str]
+    """MIG only: the instances each GPU is cut into, e.g. `3g.40gb`."""
+    replicas: NotRequired[int]
+    """Time-slicing and MPS only: pods that share one accelerator."""
+
+
+MigProfile = Annotated[str, Matching(pattern=r"[1-7]g\.\d+gb", what="a MIG profile", example="3g.40gb")]
+"""Name of a kind of MIG instance: its share of the processors, and its memory."""
+
+
+class Sharing(Model):
+    """Validated `SharingArgs`."""
+
+    kind: SharingKind = Field(description="How: mig, timeSlicing or mps.", examples=["mig"])
+    profile: MigProfile | None = Field(None, description="MIG: the instances every GPU is cut into.")
+    replicas: int | None = Field(None, ge=2, le=48, description="Time-slicing and MPS: pods that share one.", examples=[4])
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Sharing":
+        needed, other = ("profile", "replicas") if self.kind is SharingKind.MIG else ("replicas", "profile")
+        if getattr(self, needed) is None:
+            example = "profile: 3g.40gb" if needed == "profile" else "replicas: 4"
+            raise ValueError(f"{needed} is missing, and kind {self.kind} needs it; add e.g. {example}")
+        if getattr(self, other) is not None:
+            raise ValueError(f"{other} has no meaning for kind {self.kind}; remove it")
+        return self
+
+
 class AcceleratorArgs(TypedDict):
     """The accelerators of one node."""
 
     product: NotRequired[str]
     """Name in the planner's catalogue, e.g. `L4`; derived from the pool's instance type where that is known."""
     memory_gib: NotRequired[float]
-    """Memory of one accelerator in GiB as its driver reports it, for a product that the catalogue does not have."""
+    """Memory in GiB of one accelerator, or of one MIG instance, as its driver reports it, where the catalogue lacks it."""
     resource: NotRequired[str]
     """Extended resource the device plugin offers; `nvidia.com/gpu` by default."""
     per_node: int
-    """Accelerators of one node."""
+    """Accelerators of one node, each once however many pods share it."""
+    sharing: NotRequired[SharingArgs]
+    """How each of them serves several pods; one pod each by default."""
+    device_groups: NotRequired[list[int]]
+    """Groups that own the device files, as numbers on the nodes (`stat -c %g /dev/kfd`); pods that use them join these."""
 
 
 class Accelerator(Model):
@@ -104,6 +154,46 @@ class Accelerator(Model):
     memory_gib: float | None = Field(None, gt=0, le=4096, examples=[22.0])
     resource: ResourceName = "nvidia.com/gpu"
     per_node: int = Field(ge=1, le=64, examples=[1])
+    sharing: Sharing | None = None
+    device_groups: tuple[int, ...] = ()
+
+    @model_validator(mode="after")
+    def _can_be_shared(self) -> "Accelerator":
+        if self.sharing is None:
+            return self
+        if self.resource != "nvidia.com/gpu":
+            raise ValueError(f"sharing: {self.resource} cannot be shared, only nvidia.com/gpu; remove it")
+        if self.sharing.profile is not None:
+            if self.product is None:
+                raise ValueError("sharing: MIG instances depend on the card, so product is needed; add e.g. product: H100-80GB")
+            try:
+                self._instances(self.product, self.sharing.profile)
+            except ValueError as error:
+                raise ValueError(f"sharing.profile: {error}") from None
+        return self
+
+    @property
+    def offered(self) -> str:
+        """The extended resource that pods ask for: shared accelerators go by a name of their own (NVIDIA/k8s-device-plugin,
+        `mixed` MIG strategy and `renameByDefault`)."""
+        if self.sharing is None:
+            return self.resource
+        return f"nvidia.com/mig-{self.sharing.profile}" if self.sharing.profile else f"{self.resource}.shared"
+
+    @property
+    def units(self) -> int:
+        """How many of that one node offers."""
+        if self.sharing is None:
+            return self.per_node
+        parts = self._instances(self.product or "", self.sharing.profile) if self.sharing.profile else self.sharing.replicas
+        return self.per_node * (parts or 1)
+
+    @staticmethod
+    def _instances(product: str, profile: str) -> int:
+        try:
+            return mig_profile(accelerator(product).name, profile).count
+        except UnknownAcceleratorError as error:
+            raise ValueError(error.fact) from None
 
 
 SecretKeyName = Annotated[str, Matching(pattern=r"[A-Za-z0-9._-]+", what="a key of a Secret", example="token")]
@@ -145,6 +235,11 @@ class NodePoolArgs(TypedDict):
     """EFA interfaces of one node, offered to pods as `vpc.amazonaws.com/efa`; none by default."""
     topology_key: NotRequired[str | None]
     """Label whose value nodes near each other share; pods of one replica stay within one value. Anywhere by default."""
+    ships_device_plugin: NotRequired[bool]
+    """Whether its nodes offer their accelerators by themselves, as Bottlerocket's do, or nodes of a cluster that somebody else
+    equipped; true by default."""
+    runtime_class_name: NotRequired[str | None]
+    """RuntimeClass that pods need to reach the accelerators; None where it is the nodes' default runtime."""
 
 
 class NodePoolModel(Model):
@@ -157,10 +252,12 @@ class NodePoolModel(Model):
     interruptible: bool = False
     fabric_interfaces: int = Field(0, ge=0, le=64, examples=[32])
     topology_key: str | None = Field(None, min_length=1, examples=["topology.kubernetes.io/zone"])
+    ships_device_plugin: bool = True
+    runtime_class_name: DnsLabel | None = Field(None, examples=["nvidia"])
 
     def capacity(self) -> int:
         """Accelerators of the whole pool at its largest."""
-        return self.max_nodes * self.accelerator.per_node if self.accelerator else 0
+        return self.max_nodes * self.accelerator.units if self.accelerator else 0
 
 
 class NodePool(NodePoolModel):

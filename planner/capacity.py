@@ -43,6 +43,8 @@ class Offer:
     """Whether nodes talk over a fabric made for it (EFA)."""
     several_nodes: bool = True
     """Whether one server may span several nodes."""
+    parts: bool = False
+    """Whether each accelerator is a part of one: parts do not work together on one server."""
     max_nodes: int | None = None
     usd_per_hour: float | None = None
     """Price of one node."""

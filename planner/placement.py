@@ -67,6 +67,8 @@ def place(
             raise RefusedError(problem)
     if tensor is not None:
         sizes = [tensor]
+    elif offer.parts:
+        sizes = [1]
     else:
         others = options.pipeline_parallel_size * options.data_parallel_size
         sizes = [size for size in range(1, offer.per_node + 1) if _whole(size * others, offer) and not tensor_fault(model, size)]
@@ -87,7 +89,7 @@ def place(
     cards = f"{options.accelerators} x {card.name}" if sizes else card.name
     raise RefusedError(
         f"{model.name or model.architecture.name} does not fit on {cards} with {card.memory_gib:.1f} GiB each: {reason}",
-        suggestions(model, card, options, offer.per_node, several_nodes=offer.several_nodes),
+        suggestions(model, card, options, 1 if offer.parts else offer.per_node, several_nodes=offer.several_nodes),
     )
 
 

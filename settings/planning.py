@@ -5,15 +5,17 @@ from pathlib import Path
 
 from components.inputs import InputError
 from components.serving.groups import Task
-from components.types import NodePool
+from components.types import Accelerator, NodePool, SharingKind
 from planner.capacity import Offer
-from planner.catalog.hardware import UnknownAcceleratorError, accelerator, instance_types
+from planner.catalog.hardware import UnknownAcceleratorError, instance_types
+from planner.catalog.hardware import accelerator as catalog_accelerator
 from planner.catalog.models import UnknownModelError
 from planner.catalog.models import model as catalog_model
 from planner.host import Host
 from planner.model import Model as PlannedModel
-from planner.options import Options, Speculative, device
+from planner.options import Device, Options, Speculative, device
 from planner.request import RequestError, config_of, model_of
+from planner.sharing import instance_of, mig_profile, turn_of
 from planner.stack import StackModel, StackPlan, StackRefusedError, plan_stack
 from settings.cache import check_cache, provisioned_mb_per_s
 from settings.models import ModelSettings
@@ -130,6 +132,24 @@ def _checkpoint(source: str, file: str | None, root: Path, key: str = "", **aske
     return model_of({"config": config, "model": source, **question})[0]
 
 
+def _part(card: Device, accelerator: Accelerator) -> Device:
+    """What one server has of a shared accelerator. Raises ValueError where nobody can say."""
+    sharing = accelerator.sharing
+    if sharing is None:
+        return card
+    match sharing.kind:
+        case SharingKind.MIG:
+            profile = mig_profile(str(card.accelerator and card.accelerator.name), str(sharing.profile))
+            return instance_of(card, profile, accelerator.memory_gib)
+        case SharingKind.TIME_SLICING:
+            return turn_of(card, sharing.replicas or 1)
+        case SharingKind.MPS:
+            raise ValueError(
+                "sharing: what an engine sees of a GPU's memory under MPS is not known, so no model can be planned on it; "
+                "use kind: mig or timeSlicing"
+            )
+
+
 def _offer(pool: NodePool, instance: str | None) -> Offer:
     name = pool.name
     if pool.accelerator is None:
@@ -142,18 +162,26 @@ def _offer(pool: NodePool, instance: str | None) -> Offer:
             f"cluster.nodePools.{name}.accelerator.product is missing, so nothing can be planned; "
             "name the card, e.g. product: L4, or its memory, e.g. memoryGib: 22.0"
         )
+    mig = pool.accelerator.sharing is not None and pool.accelerator.sharing.kind is SharingKind.MIG
     try:
-        card = device(accelerator(product) if product else None, memory)
+        card = device(catalog_accelerator(product) if product else None, None if mig else memory)
     except UnknownAcceleratorError as error:
         raise RequestError(
             f"cluster.nodePools.{name}.accelerator.product: {error.fact}; of another card give memoryGib alone"
         ) from None
+    sharing = pool.accelerator.sharing
+    if sharing:
+        try:
+            card = _part(card, pool.accelerator)
+        except ValueError as error:
+            raise RequestError(f"cluster.nodePools.{name}.accelerator: {error}") from None
     host = Host(cpus=known.vcpus, memory_mib=known.memory_mib) if known else None
     fabric = pool.fabric_interfaces > 0
     return Offer(
         name=name,
         device=card,
-        per_node=pool.accelerator.per_node,
+        per_node=pool.accelerator.units,
+        parts=sharing is not None,
         efa=fabric,
         # Several nodes are suggested only where they have a network made for it.
         several_nodes=fabric and pool.max_nodes > 1,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import Field, model_validator
 
+from components.cluster.images import Image, ami_type, brings_device_plugin
 from components.inputs import Model
 from components.types import Accelerator, DnsLabel, NodePool, Taint, TaintEffect
 from planner.catalog import InstanceType, UnknownInstanceTypeError
@@ -20,6 +21,7 @@ class EksPool(Model):
     name: DnsLabel = Field(examples=["l4"])
     instance_types: tuple[str, ...] = Field(min_length=1, examples=["[g6.xlarge, g6.2xlarge]"])
     max_nodes: int = Field(ge=1, examples=[4])
+    image: Image = Field(default_factory=Image, description="Machine image.")
     labels: Mapping[str, str] = Field(default_factory=dict)
     taints: tuple[Taint, ...] | None = None
 
@@ -63,6 +65,11 @@ class EksPool(Model):
         """Whether its nodes can go with two minutes' notice."""
         return False
 
+    @property
+    def fabric_interfaces(self) -> int:
+        """EFA interfaces of one node that pods may use."""
+        return 0
+
     def contract(self) -> NodePool:
         """The pool as workloads know it."""
         first = self.types()[0]
@@ -73,7 +80,9 @@ class EksPool(Model):
             labels={POOL_LABEL: self.name},
             taints=self.effective_taints(),
             interruptible=self.interruptible,
+            fabric_interfaces=self.fabric_interfaces,
             topology_key="topology.kubernetes.io/zone",
+            ships_device_plugin=brings_device_plugin(ami_type(self.image.family, self.instance_types)),
         )
 
 

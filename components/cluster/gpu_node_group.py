@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from components.base import PlatformComponent
 from components.cluster.capacity import CapacityArgs, CapacityKind
-from components.cluster.images import ImageArgs, ami_type, brings_device_plugin, check_release, has_local_disks
+from components.cluster.images import ImageArgs, check_release, has_local_disks
 from components.cluster.launch_template import ONE_INTERFACE, efa_interfaces, launch_template
 from components.cluster.managed_pool import ManagedPool
 from components.cluster.node_group import DiskArgs, make_node_group
@@ -98,9 +98,6 @@ class GpuNodeGroup(PlatformComponent):
                 "spot capacity of one instance type is often interrupted; name several in instanceTypes", resource=self
             )
         family, block = config.image.family, config.capacity.kind is CapacityKind.CAPACITY_BLOCK
-        if not self.device_plugin_builtin:
-            kind = ami_type(family, config.instance_types)
-            pulumi.log.warn(f"nodes of {kind} offer no accelerators until a device plugin runs in the cluster", resource=self)
         zones = {config.capacity.zone: config.subnet_ids[config.capacity.zone]} if config.capacity.zone else config.subnet_ids
         template = launch_template(
             self.child_name("node"),
@@ -142,11 +139,6 @@ class GpuNodeGroup(PlatformComponent):
     def pool(self) -> NodePool:
         """The pool as the cluster contract has it."""
         return self._pool.contract()
-
-    @property
-    def device_plugin_builtin(self) -> bool:
-        """Whether its nodes offer their accelerators by themselves; otherwise a device plugin has to run in the cluster."""
-        return brings_device_plugin(ami_type(self._pool.image.family, self._pool.instance_types))
 
     @property
     def cache_path(self) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from components.base import PlatformComponent, labels
 from components.cloud import Cloud, cloud
-from components.cluster.images import ami_type, brings_device_plugin, check_release
+from components.cluster.images import check_release
 from components.cluster.karpenter_policies import INTERRUPTIONS, POLICIES, Scope, encoded, queue_statements
 from components.cluster.karpenter_pools import KarpenterPoolArgs, Pool, node_class_spec, node_pool_spec, selector_terms
 from components.inputs import InputText, Model, validate
@@ -93,11 +93,6 @@ class Karpenter(PlatformComponent):
         self._config = config = validate(_Config, args, f"Karpenter {name}")
         if tuple(map(int, config.kubernetes_version.split("."))) > _NEWEST_KUBERNETES:
             pulumi.log.warn(f"Karpenter {KARPENTER} is not released for Kubernetes {config.kubernetes_version}", resource=self)
-        for pool in config.pools:
-            if not brings_device_plugin(ami_type(pool.image.family, pool.instance_types)):
-                pulumi.log.warn(
-                    f"nodes of pool {pool.name} offer no accelerators until a device plugin runs in the cluster", resource=self
-                )
         here = cloud(self)
         self._node_role, node_access = self._nodes(here)
         queue, queue_ready = self._queue()

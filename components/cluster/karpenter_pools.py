@@ -72,7 +72,6 @@ class KarpenterPoolArgs(TypedDict):
 class Pool(EksPool):
     """Validated `KarpenterPoolArgs`."""
 
-    image: Image = Field(default_factory=Image)
     capacity_types: tuple[CapacityType, ...] = Field((CapacityType.ON_DEMAND,), min_length=1, examples=["[spot, onDemand]"])
     reservation_ids: tuple[ReservationId, ...] = Field((), examples=["[cr-0123456789abcdef0]"])
     zones: tuple[str, ...] = Field((), examples=["[us-east-1a]"])

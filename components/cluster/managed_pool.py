@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from components.cluster.capacity import Capacity, CapacityKind
 from components.cluster.eks_pool import EksPool
-from components.cluster.images import Image, ami_type
+from components.cluster.images import ami_type
 from components.cluster.launch_template import Disk, efa_interfaces
 
 
@@ -14,7 +14,6 @@ class ManagedPool(EksPool):
     """A pool of one EKS managed node group."""
 
     min_nodes: int = Field(0, ge=0, description="Nodes that are always there.", examples=[1])
-    image: Image = Field(default_factory=Image, description="Machine image.")
     disk: Disk = Field(default_factory=Disk, description="The volume beside local NVMe.")
     capacity: Capacity = Field(default_factory=Capacity, description="How the instances are bought.")
     efa: bool = Field(False, description="Whether its nodes get all their EFA interfaces and one placement group.")
@@ -34,6 +33,10 @@ class ManagedPool(EksPool):
     @property
     def interruptible(self) -> bool:
         return self.capacity.kind is CapacityKind.SPOT
+
+    @property
+    def fabric_interfaces(self) -> int:
+        return min(found.efa_max_interfaces for found in self.types()) if self.efa else 0
 
     def check_zones(self, zones: Collection[str]) -> None:
         """Raise ValueError when its reservation is in a zone it may not use, or its placement group would be in several."""

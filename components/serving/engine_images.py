@@ -94,7 +94,7 @@ def engine_for(resource: str, *, image: str | None, version: str, efa: bool = Fa
 
 def engine_on(pool: NodePool, image: str | None, version: str, nodes: int = 1) -> EngineImage:
     """The engine for a replica on `nodes` nodes of `pool`. Raises ValueError as `engine_for`."""
-    resource = pool.accelerator.resource if pool.accelerator else "cpu"
+    resource = pool.accelerator.offered if pool.accelerator else "cpu"
     return engine_for(resource, image=image, version=version, efa=nodes > 1 and pool.fabric_interfaces > 0)
 
 

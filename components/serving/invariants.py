@@ -86,8 +86,8 @@ def _fits_a_node(server: _Server) -> Iterator[str]:
     card = server.pool.accelerator
     for pod in server.pods:
         wanted = _requested(pod, server.pool)
-        if card is not None and wanted > card.per_node:
-            yield f"a pod asks for {wanted} accelerators and a node of pool {server.pool.name} has {card.per_node}"
+        if card is not None and wanted > card.units:
+            yield f"a pod asks for {wanted} accelerators and a node of pool {server.pool.name} has {card.units}"
 
 
 def _tolerates(server: _Server) -> Iterator[str]:
@@ -148,7 +148,7 @@ def _devices(server: _Server) -> Iterator[str]:
     card = server.pool.accelerator
     for pod in server.pods:
         found = _container(pod).get("resources") or {}
-        asked, most = (found.get(kind, {}).get(card.resource if card else "") for kind in ("requests", "limits"))
+        asked, most = (found.get(kind, {}).get(card.offered if card else "") for kind in ("requests", "limits"))
         if asked != most:
             yield f"{asked} accelerators are requested and {most} are the limit; Kubernetes wants both alike"
 
@@ -241,7 +241,7 @@ def _container(pod: Object) -> Object:
 
 def _requested(pod: Object, pool: NodePool) -> int:
     requests = (_container(pod).get("resources") or {}).get("requests", {})
-    return int(requests.get(pool.accelerator.resource if pool.accelerator else "", 0))
+    return int(requests.get(pool.accelerator.offered if pool.accelerator else "", 0))
 
 
 def _flag(server: _Server, flag: str) -> str | None:

@@ -47,7 +47,7 @@ def pod(
         "serviceAccountName": around.service_account,
         **_placed(config, labels),
         "terminationGracePeriodSeconds": config.drain.drain().grace,
-        "securityContext": restricted_pod(),
+        "securityContext": restricted_pod() | _device_groups(config),
         "containers": [_engine(config, around, arguments, mounts)],
         "volumes": volumes,
     }
@@ -109,6 +109,8 @@ def _placed(config: ServerConfig, labels: Mapping[str, str]) -> dict[str, Any]:
     The same for one replica, so that a second one restarts nothing.
     """
     placed = on_pool(config.pool)
+    if config.pool.runtime_class_name:
+        placed["runtimeClassName"] = config.pool.runtime_class_name
     same = {"labelSelector": {"matchLabels": selector(dict(labels))}}
     apart = {"weight": 100, "podAffinityTerm": same | {"topologyKey": "kubernetes.io/hostname"}}
     placed["affinity"]["podAntiAffinity"] = {"preferredDuringSchedulingIgnoredDuringExecution": [apart]}
@@ -116,6 +118,12 @@ def _placed(config: ServerConfig, labels: Mapping[str, str]) -> dict[str, Any]:
         {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway", **same}
     ]
     return placed
+
+
+def _device_groups(config: ServerConfig) -> dict[str, Any]:
+    """The groups of the device files: the engine runs as nobody special, and some drivers let only a group open them."""
+    card = config.pool.accelerator
+    return {"supplementalGroups": list(card.device_groups)} if card and card.device_groups else {}
 
 
 def _engine(
@@ -149,7 +157,7 @@ def _engine(
 def _resources(config: ServerConfig) -> dict[str, Any]:
     if config.pool.accelerator is None:
         raise ValueError(f"pool {config.pool.name} has no accelerators")
-    devices = {config.pool.accelerator.resource: config.accelerators_per_node}
+    devices = {config.pool.accelerator.offered: config.accelerators_per_node}
     wanted = resources(str(config.cpus()), config.memory_mib(), _SCRATCH_MIB, devices)
     if config.nodes > 1 and config.pool.fabric_interfaces:
         fabric = {FABRIC: str(config.pool.fabric_interfaces), "hugepages-2Mi": f"{_HUGE_PAGES_MIB}Mi"}

@@ -12,6 +12,11 @@ def check_one_replica(tensor: int, pipeline: int, data: int, pool: NodePool) -> 
     """Raise ValueError when one replica cannot be put on the pool's nodes."""
     per_node = _per_node(pool)
     accelerators = tensor * pipeline * data
+    if accelerators > 1 and pool.accelerator and pool.accelerator.sharing:
+        raise ValueError(
+            f"parallelism: pool {pool.name} shares its accelerators ({pool.accelerator.sharing.kind}), and parts of them do not "
+            "work together; use one for a replica, or a pool without sharing"
+        )
     if tensor > per_node:
         raise ValueError(
             f"parallelism.tensor: {tensor} accelerators must share a node, but nodes of pool {pool.name} have {per_node}; "
@@ -38,4 +43,4 @@ def check_one_replica(tensor: int, pipeline: int, data: int, pool: NodePool) -> 
 def _per_node(pool: NodePool) -> int:
     if pool.accelerator is None:
         raise ValueError(f"nodePool: pool {pool.name} has no accelerators; use a pool that has some")
-    return pool.accelerator.per_node
+    return pool.accelerator.units

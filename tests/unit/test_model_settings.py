@@ -60,6 +60,23 @@ MISTAKES: list[tuple[str, dict[str, object], str]] = [
         "use parallelism.tensor: 4 and parallelism.pipeline: 2, or larger nodes",
     ),
     (
+        "a MIG profile that the card does not have",
+        {f"{POOLS}/l40s/accelerator/sharing": {"kind": "mig", "profile": "3g.40gb"}},
+        "cluster.nodePools.l40s.accelerator: sharing.profile: L40S has no MIG; use a card that has, e.g. H100-80GB, "
+        "or kind: timeSlicing",
+    ),
+    (
+        "a MIG without a profile",
+        {f"{POOLS}/h100/accelerator/sharing": {"kind": "mig", "replicas": 2}},
+        "cluster.nodePools.h100.accelerator.sharing: profile is missing, and kind mig needs it; add e.g. profile: 3g.40gb",
+    ),
+    (
+        "parts of GPUs side by side",
+        {f"{POOLS}/l40s/accelerator/sharing": {"kind": "timeSlicing", "replicas": 2}},
+        "models.llama-3-3-70b.parallelism: pool l40s shares its accelerators (timeSlicing), and parts of them do not work "
+        "together; use one for a replica, or a pool without sharing",
+    ),
+    (
         "more nodes than the pool has",
         {"deepseek-r1/parallelism": {"tensor": 8, "pipeline": 3}},
         "models.deepseek-r1.parallelism: one replica needs 3 nodes and pool h200 grows to 2; "

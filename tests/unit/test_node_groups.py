@@ -351,15 +351,9 @@ def test_what_workloads_must_know_of_its_nodes(changed: dict[str, Any], builtin:
     def program() -> None:
         args: Any = GPU | changed
         made = GpuNodeGroup("gpu", args, pulumi.ResourceOptions(providers=[aws.Provider("aws", region="us-east-1")]))
-        assert (made.device_plugin_builtin, made.cache_path) == (builtin, path)
+        assert (made.pool.ships_device_plugin, made.cache_path) == (builtin, path)
 
     record(program)
-
-
-def test_nodes_that_need_a_device_plugin_are_told(warnings: list[str]) -> None:
-    gpu(image=AL2023)
-    (warning,) = warnings
-    assert warning == "nodes of AL2023_x86_64_NVIDIA offer no accelerators until a device plugin runs in the cluster"
 
 
 def test_efa_joins_all_its_cards_in_one_placement_group() -> None:
