@@ -27,10 +27,11 @@ namespaces = {
         ("node-agents", config.namespaces.node_agents, PodSecurityLevel.PRIVILEGED),
     )
 }
+equipped = foundation.equip(config, below, namespaces)
 joined = controllers(config, plan, below)
 pulled = prepull(config, plan, below, namespaces)
 servers = {
-    name: serve(name, config, plan, below, namespaces, after=[*joined, pulled[model.node_pool]])
+    name: serve(name, config, plan, below, namespaces, after=[*joined, *equipped[model.node_pool], pulled[model.node_pool]])
     for name, model in config.models.items()
 }
 

@@ -41,6 +41,12 @@ def restricted_pod() -> dict[str, Any]:
     }
 
 
+def device_groups(pool: NodePool) -> dict[str, Any]:
+    """What a pod security context needs beside for device files that only a group may open."""
+    card = pool.accelerator
+    return {"supplementalGroups": list(card.device_groups)} if card and card.device_groups else {}
+
+
 def restricted_container() -> dict[str, Any]:
     """Container security context that meets Pod Security *restricted*; the root file system is read-only on top."""
     return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}

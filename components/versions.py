@@ -24,3 +24,15 @@ LWS = "0.10.0"
 # renovate: datasource=helm depName=kuberay-operator registryUrl=https://ray-project.github.io/kuberay-helm
 KUBERAY = "1.7.0"
 """The chart kuberay-operator, which has the operator's version."""
+
+# renovate: datasource=helm depName=aws-efa-k8s-device-plugin registryUrl=https://aws.github.io/eks-charts
+EFA_DEVICE_PLUGIN = "v0.5.30"
+"""The chart aws-efa-k8s-device-plugin (aws/eks-charts)."""
+
+# renovate: datasource=helm depName=nvidia-device-plugin registryUrl=https://nvidia.github.io/k8s-device-plugin
+NVIDIA_DEVICE_PLUGIN = "0.20.0"
+"""The chart nvidia-device-plugin, which has the plugin's version (NVIDIA/k8s-device-plugin, deployments/helm)."""
+
+# renovate: datasource=helm depName=gpu-operator registryUrl=https://helm.ngc.nvidia.com/nvidia
+GPU_OPERATOR = "v26.7.0"
+"""The chart gpu-operator, which has the operator's version (NVIDIA/gpu-operator, deployments/gpu-operator)."""

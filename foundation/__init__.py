@@ -1,19 +1,22 @@
 """The half of the program below the platform: a cluster that is there, or one with everything around it."""
 
-from foundation import eks, existing
+from foundation import eks, existing, k3s
+from foundation.accelerators import equip
 from foundation.foundation import Foundation
 from foundation.models import ModelFiles, Storing, store
 from planner.stack import StackPlan
 from settings.clusters import ExistingClusterSettings
 from settings.sections import Settings
 
-__all__ = ["Foundation", "ModelFiles", "Storing", "lay", "store"]
+__all__ = ["Foundation", "ModelFiles", "Storing", "equip", "lay", "store"]
 
 
 def lay(config: Settings, plan: StackPlan, file: str) -> Foundation:
     """What the stack file at `file` asks for."""
     if on_eks := config.on_eks():
         return eks.lay(config, on_eks, plan, file)
+    if on_hosts := config.on_hosts():
+        return k3s.make(config, on_hosts, file)
     if isinstance(config.cluster, ExistingClusterSettings):
         return existing.find(config.cluster, file)
     raise TypeError(f"there is no way to a cluster of kind {config.cluster.kind}")

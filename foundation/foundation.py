@@ -8,6 +8,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
+from components.accelerators import HostSoftwareArgs
 from components.cluster import ClusterContract
 from components.storage import CsiVolumeArgs
 
@@ -42,5 +43,7 @@ class Foundation:
     """Whether what models lie on is left behind when the stack forgets it."""
     system_labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the nodes that controllers run on."""
+    host_software: HostSoftwareArgs = field(default_factory=lambda: HostSoftwareArgs(driver=True, toolkit=True))
+    """What the nodes bring that an operator would install."""
     exports: Mapping[str, Any] = field(default_factory=dict)
     """What else may be worth knowing."""

@@ -119,6 +119,11 @@ def _newest(options: Options) -> bool:
     return release(options.vllm_version) >= release(NEWEST)[:2]
 
 
+def oldest_driver(cuda_major: int | None) -> int:
+    """The oldest driver branch that runs images of that CUDA version; 0 where nothing is known."""
+    return _CUDA_DRIVERS.get(cuda_major or 0, 0)
+
+
 def driver_fault(cuda_major: int, driver_branch: int) -> str | None:
     """Why an image of that CUDA version does not run under a driver branch (R550 is 550); None when it does."""
     needed = _CUDA_DRIVERS.get(cuda_major)

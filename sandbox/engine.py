@@ -116,7 +116,7 @@ class Engine:
 
     def _select(self) -> automation.Stack:
         root = self.stack.project.root
-        workspace = _workspace(self.stack)
+        workspace = _workspace(self.stack, self.ground)
 
         def program() -> None:
             runpy.run_path(str(root / "__main__.py"), run_name="__main__")
@@ -187,7 +187,7 @@ def _passphrase(state: Path) -> Path:
     return file
 
 
-def _workspace(stack: Stack) -> Path:
+def _workspace(stack: Stack, below: Ground) -> Path:
     """The directory the engine runs in. The engine writes a salt into its stack file, which must not reach the project's own."""
     directory = stack.project.workspace(stack.name)
     directory.mkdir(parents=True, exist_ok=True)
@@ -195,6 +195,7 @@ def _workspace(stack: Stack) -> Path:
     copy = directory / manifest.get("stackConfigDir", ".") / stack.file.name
     copy.parent.mkdir(parents=True, exist_ok=True)
     content = yaml.safe_load(stack.file.read_text())
+    content["config"] = below.settings(content["config"])
     if copy.exists() and (salt := (yaml.safe_load(copy.read_text()) or {}).get("encryptionsalt")):
         content.setdefault("encryptionsalt", salt)
     copy.write_text(yaml.safe_dump(content, sort_keys=False))

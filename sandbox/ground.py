@@ -1,4 +1,4 @@
-"""What a stack stands on in its rehearsal: a control plane of its own, or an AWS account whose clusters have theirs."""
+"""What a stack stands on in its rehearsal: a control plane, an AWS account whose clusters have theirs, or hosts in a rack."""
 
 import json
 import os
@@ -9,13 +9,16 @@ from typing import Any, Protocol
 
 import yaml
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
+import settings
 from sandbox.aws.account import Account
 from sandbox.aws.clusters import clusters
 from sandbox.control_plane import ControlPlane
 from sandbox.control_plane.processes import tail
 from sandbox.errors import SandboxError
+from sandbox.hosts import BASTION, Address, HostStatus, Lab
 from sandbox.project import Stack
 from sandbox.summary import status_screen
 
@@ -41,6 +44,9 @@ class Ground(Protocol):
     def kubeconfigs(self) -> list[Path]:
         """The administrators' kubeconfigs of its clusters."""
 
+    def settings(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The `config` of the stack file as the program gets it: what is elsewhere in a rehearsal, where it is."""
+
     def leaks(self) -> list[str]:
         """What a stack that is down has left behind."""
 
@@ -53,6 +59,8 @@ class Ground(Protocol):
 
 def ground(stack: Stack) -> Ground:
     """That of a stack."""
+    if stack.hosts:
+        return OnHosts(stack)
     return OnAws(stack) if stack.region else OnControlPlane(stack)
 
 
@@ -77,6 +85,9 @@ class OnControlPlane:
 
     def kubeconfigs(self) -> list[Path]:
         return [self._control_plane.kubeconfig]
+
+    def settings(self, config: dict[str, Any]) -> dict[str, Any]:
+        return config
 
     def leaks(self) -> list[str]:
         return []
@@ -136,6 +147,9 @@ class OnAws:
     def kubeconfigs(self) -> list[Path]:
         return list(clusters(self._account.home).values())
 
+    def settings(self, config: dict[str, Any]) -> dict[str, Any]:
+        return config
+
     def leaks(self) -> list[str]:
         return [f"{kind} {name}" for kind, names in self._account.inventory().items() for name in names]
 
@@ -152,6 +166,73 @@ class OnAws:
         planes = [ControlPlane(file.parent.name, file.parent.parent) for file in self.kubeconfigs()]
         own = [] if component else ["==> the AWS account <==", *tail(self._account.log, lines)]
         return "\n".join([*own, *(plane.logs(component, lines) for plane in planes)])
+
+
+class OnHosts:
+    """For a stack whose cluster is made on hosts: each a real SSH server, the cluster what they install."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._lab = Lab(stack.name, stack.project.labs)
+        self._control_plane = ControlPlane(stack.name, stack.project.clusters)
+        self._addresses: Mapping[str, Address] = {}
+
+    def start(self, binaries: Mapping[str, Path]) -> None:
+        del binaries  # the control plane starts when k3s is installed on the first server
+        self._addresses = self._lab.start(self._stack.hosts, self._control_plane, bastion=self._stack.bastion)
+
+    def stop(self) -> None:
+        self._lab.stop()
+        self._control_plane.stop()
+
+    def reset(self) -> None:
+        self._lab.reset()
+        self._control_plane.reset()
+
+    def environment(self) -> dict[str, str]:
+        # The program takes the kubeconfig from the first server.
+        return {"KUBECONFIG": os.devnull}
+
+    def kubeconfigs(self) -> list[Path]:
+        return [file] if (file := self._control_plane.kubeconfig).exists() else []
+
+    def settings(self, config: dict[str, Any]) -> dict[str, Any]:
+        """With the addresses, host keys and the login of the lab: those of the stack file are never contacted."""
+        given = config[f"{settings.PROJECT}:cluster"]
+        ssh = {**given["ssh"], "user": self._lab.login_user, "privateKeyFile": str(self._lab.key_file), "agent": False}
+        ssh.pop("port", None)
+        if BASTION in self._addresses:
+            ssh["bastion"] = {"user": self._lab.login_user, **_where(self._addresses[BASTION])}
+        servers = self._moved(given["servers"])
+        pools = {name: {**pool, "hosts": self._moved(pool["hosts"])} for name, pool in given.get("nodePools", {}).items()}
+        first = next(iter(servers.values()))["address"]
+        cluster = {**given, "ssh": ssh, "servers": servers, "nodePools": pools, "endpoint": first}
+        return {**config, f"{settings.PROJECT}:cluster": cluster}
+
+    def leaks(self) -> list[str]:
+        return self._lab.leaks()
+
+    def status(self) -> tuple[Any, RenderableType]:
+        found, plane = self._lab.status(), self._control_plane.status()
+        table = Table("host", "address", "k3s", "version")
+        for host in found.hosts:
+            where = f"{host.address.address}:{host.address.port}" if host.on else "off"
+            table.add_row(host.name, where, _k3s(host), host.version or "")
+        return {"lab": asdict(found), "clusters": [asdict(plane)]}, Group(table, status_screen(plane))
+
+    def logs(self, component: str | None, lines: int) -> str:
+        return "\n".join([self._lab.logs(lines=lines), self._control_plane.logs(component, lines)])
+
+    def _moved(self, hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        return {name: {**host, **_where(self._addresses[name])} for name, host in hosts.items()}
+
+
+def _where(found: Address) -> dict[str, Any]:
+    return {"address": found.address, "port": found.port, "hostKey": found.host_key}
+
+
+def _k3s(host: HostStatus) -> str:
+    return f"{host.k3s}, {'active' if host.active else 'not active'}" if host.k3s else "none"
 
 
 def _has_resources(checkpoint: Path) -> bool:

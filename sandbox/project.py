@@ -1,7 +1,7 @@
 """The Pulumi project that is rehearsed, and where its rehearsals keep what they need."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,8 @@ import settings
 from components.inputs import Model, validate
 from sandbox.control_plane import NodeGroup
 from sandbox.errors import SandboxError
+from sandbox.hosts.spec import HostSpec
+from settings.k3s import K3sClusterSettings
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Project:
     def clusters(self) -> Path:
         """Data of the control planes, one directory each."""
         return self.home / "clusters"
+
+    @property
+    def labs(self) -> Path:
+        """Data of the rehearsed hosts, one directory each lab."""
+        return self.home / "labs"
 
     @property
     def accounts(self) -> Path:
@@ -69,8 +76,17 @@ class Project:
         if self.manifest["name"] != settings.PROJECT:
             return Stack(self, name, path, None, rehearsal.region, rehearsal)
         given = settings.from_config(config, where)
-        on_eks = given.on_eks()
-        return Stack(self, name, path, given.context, on_eks.aws.region if on_eks else None, rehearsal)
+        on_eks, on_hosts = given.on_eks(), given.on_hosts()
+        return Stack(
+            self,
+            name,
+            path,
+            given.context,
+            on_eks.aws.region if on_eks else None,
+            rehearsal,
+            rehearsal.described(on_hosts, where) if on_hosts else {},
+            bastion=on_hosts is not None and on_hosts.ssh.bastion is not None,
+        )
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -94,6 +110,10 @@ class Stack:
     region: str | None
     """The AWS region its program works in; None without AWS."""
     rehearsal: "Rehearsal"
+    hosts: Mapping[str, HostSpec] = field(default_factory=dict)
+    """The hosts its cluster is made on, by name; empty without."""
+    bastion: bool = False
+    """Whether they are reached through another host."""
 
 
 class Rehearsal(Model):
@@ -108,6 +128,26 @@ class Rehearsal(Model):
     """The AWS region of a program that is not this one; this one says it under `aws`."""
     quotas: Mapping[str, Annotated[float, Field(ge=0)]] = Field({}, alias="sandbox:quotas", examples=["{L-DB2E81BA: 64}"])
     """Quotas of the emulated account by code, in vCPUs; whatever is left out is plenty."""
+
+    hosts: Mapping[str, HostSpec] = Field({}, alias="sandbox:hosts", examples=["{gpu-1: {os: ubuntu-22.04}}"])
+    """Hosts that differ from healthy ones with the accelerators of their pool."""
+
+    def described(self, cluster: K3sClusterSettings, where: str) -> dict[str, HostSpec]:
+        """Every host of a cluster by name. Raises SandboxError for a description of one that is not of the cluster."""
+        found = {name: self.hosts.get(name) or HostSpec() for name in cluster.servers}
+        for pool in cluster.node_pools.values():
+            card = pool.accelerator
+            # What the catalogue does not have cannot be put on a simulated bus.
+            known = {"accelerator": {"product": card.product, "count": card.per_node}} if card and card.product else {}
+            for name in pool.hosts:
+                described = self.hosts[name].model_dump(exclude_unset=True) if name in self.hosts else {}
+                found[name] = HostSpec.model_validate({**known, **described})
+        if strangers := sorted(self.hosts.keys() - found.keys()):
+            known_hosts = ", ".join(sorted(found))
+            raise SandboxError(
+                f"{where}: sandbox:hosts.{strangers[0]} is not a host of this cluster; its hosts are {known_hosts}"
+            )
+        return found
 
     @classmethod
     def read(cls, config: Mapping[str, Any], where: str) -> "Rehearsal":

@@ -123,7 +123,7 @@ EksPoolSettings = Annotated[ManagedPoolSettings | KarpenterPoolSettings, Field(d
 class EksClusterSettings(Model):
     """A cluster this stack makes on EKS."""
 
-    kind: Literal["eks"] = Field(description="How the cluster comes to be: existing or eks.", examples=["eks"])
+    kind: Literal["eks"] = Field(description="How the cluster comes to be: eks.", examples=["eks"])
     name: DnsLabel = Field(description="Name of the cluster; another name is another cluster.", examples=["llm-dev"])
     kubernetes_version: KubernetesVersion = Field(description="Minor version of the cluster, in quotes.")
     admin_principals: tuple[PrincipalArn, ...] = Field(description="IAM roles that may do everything; whoever deploys is one.")

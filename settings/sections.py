@@ -6,6 +6,9 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from components.accelerators.profiles import profile_of
+from components.accelerators.rules import check_owners, check_support
+from components.accelerators.smoke_test import check_smoke
 from components.cluster.addressing import check_cidr, subnets
 from components.cluster.eks_access import check_principals, check_public_access
 from components.cluster.eks_addons import check_addons
@@ -22,9 +25,11 @@ from components.serving.placement import check_one_replica, nodes_of_replica
 from components.serving.ray_service import check_ray, check_without_ray
 from components.storage.gated import check_token
 from components.types import DnsLabel
+from settings.accelerators import AcceleratorSettings
 from settings.aws import AwsSettings, NetworkSettings, StorageSettings
 from settings.cache import CacheKind
 from settings.clusters import EksClusterSettings, ExistingClusterSettings, ManagedPoolSettings
+from settings.k3s import K3sClusterSettings
 from settings.models import BudgetSettings, ModelSettings, PriceSettings
 
 _ID_MAPPED = (CacheKind.HOST_PATH, CacheKind.BLOCK, CacheKind.S3_STREAM)
@@ -54,11 +59,14 @@ class Settings(Model):
 
     aws: AwsSettings | None = Field(None, description="The AWS account and region; for a cluster of kind eks.")
     network: NetworkSettings | None = Field(None, description="The network; for a cluster of kind eks.")
-    cluster: Annotated[ExistingClusterSettings | EksClusterSettings, Field(discriminator="kind")] = Field(
+    cluster: Annotated[ExistingClusterSettings | EksClusterSettings | K3sClusterSettings, Field(discriminator="kind")] = Field(
         description="The cluster everything runs on."
     )
     storage: StorageSettings | None = Field(None, description="File systems and bucket for models; for a cluster of kind eks.")
     namespaces: NamespaceSettings = Field(default_factory=NamespaceSettings, description="Names of the namespaces.")
+    accelerators: AcceleratorSettings = Field(
+        default_factory=AcceleratorSettings, description="How nodes come to offer their accelerators."
+    )
     models: Mapping[DnsLabel, ModelSettings] = Field(
         default_factory=dict, description="Models by the name clients ask for and the Service gets."
     )
@@ -71,6 +79,10 @@ class Settings(Model):
             return None
         return OnEks(self.aws, self.network, self.cluster, self.storage or StorageSettings())
 
+    def on_hosts(self) -> K3sClusterSettings | None:
+        """The cluster the stack makes on hosts; None where it makes another."""
+        return self.cluster if isinstance(self.cluster, K3sClusterSettings) else None
+
     @property
     def context(self) -> str | None:
         """The context of the kubeconfig the stack asks for; None where it makes its cluster."""
@@ -79,7 +91,7 @@ class Settings(Model):
     @model_validator(mode="after")
     def _sections_fit_the_cluster(self) -> "Settings":
         given = {"aws": self.aws, "network": self.network, "storage": self.storage}
-        if isinstance(self.cluster, ExistingClusterSettings):
+        if not isinstance(self.cluster, EksClusterSettings):
             for name, section in given.items():
                 if section is not None:
                     raise ValueError(f"{name}: only a cluster of kind eks uses it; remove it, or use cluster.kind: eks")
@@ -133,6 +145,24 @@ class Settings(Model):
             for zone in zones:
                 if zone not in eks.network.zones:
                     raise ValueError(f"{key}: {zone} is not a zone of network.zones; use one of {', '.join(eks.network.zones)}")
+        return self
+
+    @model_validator(mode="after")
+    def _accelerators_have_one_owner(self) -> "Settings":
+        pools = [self.cluster.pool(name) for name in self.cluster.node_pools]
+        supports = self.accelerators.supports(pools)
+        for support in supports.values():
+            _in(f"accelerators.vendors.{support.vendor}", check_support, support)
+        _at("accelerators.vendors", check_owners, list(supports.values()))
+        tested = {profile_of(pool.accelerator.resource).vendor for pool in pools if pool.accelerator}
+        for pool in pools:
+            if smoke := self.accelerators.smoke(pool):
+                vendor = profile_of(pool.accelerator.resource if pool.accelerator else "").vendor
+                _in(f"accelerators.vendors.{vendor}.smokeTest", check_smoke, pool, smoke.image, smoke.command)
+        if unused := sorted(self.accelerators.vendors.keys() - tested):
+            raise ValueError(
+                f"accelerators.vendors.{unused[0]}: no pool has its accelerators; remove it, or add a pool to cluster.nodePools"
+            )
         return self
 
     @model_validator(mode="after")

@@ -68,6 +68,10 @@ def engine_for(resource: str, *, image: str | None, version: str, efa: bool = Fa
     engine = _engine(resource)
     if image is not None:
         check_image(image, version=version)
+    elif engine.repository is None and engine.project is None:
+        raise ValueError(
+            f"No engine for {resource} is known; build an image of vLLM with a plugin for it and name it in image, with its tag"
+        )
     elif engine.repository is None:
         raise ValueError(
             f"No release image of vLLM for {engine.name} ({resource}) is published; "
@@ -123,8 +127,8 @@ def _engines() -> tuple[Engine, ...]:
 
 
 def _engine(resource: str) -> Engine:
+    """The engine for a resource; for one of another vendor all is up to an image of the user's."""
     for engine in _engines():
         if any(fnmatch.fnmatchcase(resource, pattern) for pattern in engine.resources):
             return engine
-    known = ", ".join(pattern for engine in _engines() for pattern in engine.resources)
-    raise ValueError(f"No engine for {resource} is known; use a pool that offers one of {known}")
+    return Engine(name=resource, resources=(resource,))

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 
 from components.base import selector
-from components.pods import ENGINE_SCRATCH, on_pool, resources, restricted_container, restricted_pod, scratch
+from components.pods import ENGINE_SCRATCH, device_groups, on_pool, resources, restricted_container, restricted_pod, scratch
 from components.serving.arguments import PORT
 from components.serving.config import ServerConfig
 from components.serving.invariants import ENGINE, MODELS, START, WEIGHTS
@@ -47,7 +47,7 @@ def pod(
         "serviceAccountName": around.service_account,
         **_placed(config, labels),
         "terminationGracePeriodSeconds": config.drain.drain().grace,
-        "securityContext": restricted_pod() | _device_groups(config),
+        "securityContext": restricted_pod() | device_groups(config.pool),
         "containers": [_engine(config, around, arguments, mounts)],
         "volumes": volumes,
     }
@@ -118,12 +118,6 @@ def _placed(config: ServerConfig, labels: Mapping[str, str]) -> dict[str, Any]:
         {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway", **same}
     ]
     return placed
-
-
-def _device_groups(config: ServerConfig) -> dict[str, Any]:
-    """The groups of the device files: the engine runs as nobody special, and some drivers let only a group open them."""
-    card = config.pool.accelerator
-    return {"supplementalGroups": list(card.device_groups)} if card and card.device_groups else {}
 
 
 def _engine(

@@ -63,6 +63,13 @@ class Api:
             headers={"Content-Type": "application/apply-patch+yaml"},
         )
 
+    def patch(self, path: str, change: Mapping[str, Any]) -> None:
+        """Changes the fields in `change` and no other (a JSON merge patch): None takes one away.
+
+        Raises SandboxError with what the server said.
+        """
+        self._call("PATCH", path, content=json.dumps(change), headers={"Content-Type": "application/merge-patch+json"})
+
     def delete(self, path: str, grace_s: int | None = None) -> None:
         """Deletes the object at `path`; it may be gone already. `grace_s` replaces the grace period it asks for.
 

@@ -56,6 +56,11 @@ class ControlPlane:
         self._layout = Layout(self._root / name)
 
     @property
+    def directory(self) -> Path:
+        """Where everything of it is: its root and its name."""
+        return self._layout.directory
+
+    @property
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig; its one context is named `llm-platform-<instance>`."""
         return self._layout.kubeconfig
@@ -79,9 +84,10 @@ class ControlPlane:
         """A connection as administrator; `timeout_s` holds for each call. For an instance that runs."""
         return self._api(Record.load(self._layout.record), "admin", timeout_s)
 
-    def start(self, binaries: Mapping[str, Path], nodes: Sequence[NodeGroup]) -> Status:
+    def start(self, binaries: Mapping[str, Path], nodes: Sequence[NodeGroup], server_names: Sequence[str] = ()) -> Status:
         """Makes the instance run with exactly these declared nodes, and returns when they are ready.
 
+        `server_names` are names and addresses under which its API server is reached too, beside loopback.
         What runs already is left alone; what died, or would be called differently today, is started again. A recorded
         port that somebody else has by now is replaced by a free one. Raises SandboxError with the reason otherwise.
         """
@@ -89,7 +95,7 @@ class ControlPlane:
             ran_before = bool(self._running(Record.load(self._layout.record)))
             for attempt in range(1, _PORT_ATTEMPTS + 1):
                 try:
-                    self._bring_up(binaries, nodes)
+                    self._bring_up(binaries, nodes, server_names)
                     break
                 except (SandboxError, OSError) as error:
                     again = isinstance(error, _PortTakenError) and attempt < _PORT_ATTEMPTS
@@ -152,9 +158,9 @@ class ControlPlane:
             raise SandboxError(f"there is no component {component}; use one of {', '.join(NAMES)}, audit")
         return "\n".join(processes.tail(self._layout.log(component), lines))
 
-    def _bring_up(self, binaries: Mapping[str, Path], nodes: Sequence[NodeGroup]) -> None:
+    def _bring_up(self, binaries: Mapping[str, Path], nodes: Sequence[NodeGroup], server_names: Sequence[str]) -> None:
         record = Record.load(self._layout.record)
-        self._layout.pki.ensure(SERVICE_IP)
+        self._layout.pki.ensure(SERVICE_IP, server_names)
         record = self._settle_ports(record)
         write_configuration(self._layout, record.ports, self.context)
         etcd, apiserver, *clients = components(self._layout, record.ports, binaries)

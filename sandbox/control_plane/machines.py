@@ -105,6 +105,13 @@ def plugin_devices(machine: Machine) -> dict[str, int]:
     return dict(machine.other_devices) | ({} if machine.device_plugin == "builtin" else _accelerator_devices(machine))
 
 
+def mig_instances(machine: Machine) -> dict[str, int]:
+    """What the GPUs are cut into: MIG profile to number of instances on the node."""
+    if machine.accelerator is None:
+        return {}
+    return {profile: count * machine.accelerator.count for profile, count in machine.accelerator.mig.items()}
+
+
 def _accelerator_devices(machine: Machine) -> dict[str, int]:
     if machine.accelerator is None:
         return {}

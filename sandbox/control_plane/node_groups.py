@@ -13,6 +13,7 @@ from planner.catalog import UnknownInstanceTypeError, instance_type
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _COMPUTED_LABELS = ("kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os")
+_MIG_PROFILE = re.compile(r"[1-7]g\.\d+gb(\+\w+)?")
 _PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -51,12 +52,19 @@ def _quantity(value: str) -> str:
     return value
 
 
+def _mig_profile(value: str) -> str:
+    if not _MIG_PROFILE.fullmatch(value):
+        raise ValueError(f"{value!r} is no MIG profile; use a name as `nvidia-smi mig -lgip` lists it, e.g. 3g.40gb")
+    return value
+
+
 def _number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 QualifiedName = Annotated[str, AfterValidator(_qualified_name)]
 LabelValue = Annotated[str, AfterValidator(_label_value)]
+MigProfile = Annotated[str, AfterValidator(_mig_profile)]
 Quantity = Annotated[str, BeforeValidator(_number_as_text, json_schema_input_type=str | int | float), AfterValidator(_quantity)]
 
 
@@ -73,6 +81,8 @@ class Accelerator(Model):
     """Memory of one device in MiB."""
     cores_per_device: int | None = Field(None, ge=1, strict=True, examples=[2])
     """AWS Neuron only: NeuronCores of one device, offered as aws.amazon.com/neuroncore beside the devices."""
+    mig: dict[MigProfile, Annotated[int, Field(ge=1, le=16, strict=True)]] = Field({}, examples=["{3g.40gb: 2}"])
+    """NVIDIA only: what each GPU is cut into, MIG profile to number of instances; nothing for whole GPUs."""
 
 
 class NodeGroup(Model):

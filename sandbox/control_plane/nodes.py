@@ -6,15 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeAlias
 
+from sandbox.control_plane.annotations import ACCELERATOR, DEVICES, MIG
 from sandbox.control_plane.api import Api
 from sandbox.control_plane.components import SIMULATED_LABEL
-from sandbox.control_plane.device_plugins import DEVICES_ANNOTATION
-from sandbox.control_plane.machines import Machine, declared, plugin_devices, resources
+from sandbox.control_plane.machines import Machine, declared, mig_instances, plugin_devices, resources
 from sandbox.control_plane.node_groups import NodeGroup
 
 GROUP_LABEL = "sandbox.llm-platform/node-group"
 OWNER_LABEL = "sandbox.llm-platform/owner"
-ACCELERATOR_ANNOTATION = "sandbox.llm-platform/accelerator"
 
 _NODES = "/api/v1/nodes"
 _ADDRESSES = ipaddress.ip_network("10.64.0.0/16")
@@ -44,9 +43,11 @@ def objects(machine: Machine, address: str, version: str) -> tuple[Manifest, Man
         labels[OWNER_LABEL] = machine.owner
     annotations = {}
     if machine.accelerator:
-        annotations[ACCELERATOR_ANNOTATION] = machine.accelerator.model_dump_json(by_alias=True, exclude_none=True)
+        annotations[ACCELERATOR] = machine.accelerator.model_dump_json(by_alias=True, exclude_none=True, exclude={"mig"})
+        if instances := mig_instances(machine):
+            annotations[MIG] = json.dumps(instances)
     if waiting := plugin_devices(machine):
-        annotations[DEVICES_ANNOTATION] = json.dumps(waiting)
+        annotations[DEVICES] = json.dumps(waiting)
     identity = {"apiVersion": "v1", "kind": "Node"}
     spec: Manifest = {"taints": [taint.model_dump(exclude_defaults=True) for taint in machine.taints]}
     if machine.unschedulable:

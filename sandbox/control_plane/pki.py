@@ -43,14 +43,18 @@ class _Leaf:
     client: bool = True
 
 
-def _leaves(service_ip: str) -> dict[str, _Leaf]:
-    """Every leaf by file name; `service_ip` is the first address of the service range, where pods find the API server."""
+def _leaves(service_ip: str, server_names: Sequence[str] = ()) -> dict[str, _Leaf]:
+    """Every leaf by file name; `service_ip` is the first address of the service range, where pods find the API server.
+
+    `server_names` are names and addresses of the API server beside its own.
+    """
     service = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+    names = tuple(dict.fromkeys((*service, "localhost", LOOPBACK, service_ip, *server_names)))
     return {
         "etcd-server": _Leaf("etcd-ca", "etcd", hosts=("localhost", LOOPBACK), client=False),
         "etcd-peer": _Leaf("etcd-ca", "etcd", hosts=("localhost", LOOPBACK)),
         "apiserver-etcd-client": _Leaf("etcd-ca", "kube-apiserver"),
-        "apiserver": _Leaf("ca", "kube-apiserver", hosts=(*service, "localhost", LOOPBACK, service_ip), client=False),
+        "apiserver": _Leaf("ca", "kube-apiserver", hosts=names, client=False),
         "front-proxy-client": _Leaf("front-proxy-ca", "front-proxy-client"),
         # system:masters passes every check without RBAC; `start` uses it for the first role bindings and for nothing else.
         "bootstrap": _Leaf("ca", "llm-platform:bootstrap", ("system:masters",)),
@@ -102,21 +106,32 @@ class Pki:
         certificate = _sign(_Leaf("ca", user, tuple(groups)), key, *_load(self, "ca"), validity)
         return certificate.public_bytes(serialization.Encoding.PEM), _pem(key)
 
-    def ensure(self, service_ip: str) -> None:
+    def ensure(self, service_ip: str, server_names: Sequence[str] = ()) -> None:
         """Makes everything unless it is there: in a directory of its own that is renamed when complete.
 
-        An instance of an older version of this program gets what it lacks.
+        An instance of an older version of this program gets what it lacks, and one whose API server has got more names
+        another certificate with these and those it had, which a server that runs takes up by itself.
         """
         if self.directory.exists():
-            for name, leaf in _leaves(service_ip).items():
-                if not self.certificate(name).exists():
+            names = dict.fromkeys((*self._server_names(), *server_names))
+            for name, leaf in _leaves(service_ip, tuple(names)).items():
+                if not self.certificate(name).exists() or (name == "apiserver" and not set(server_names) <= self._server_names()):
                     key = ec.generate_private_key(ec.SECP256R1())
                     _write(self, name, key, _sign(leaf, key, *_load(self, leaf.authority)))
             return
         draft = self.directory.with_name(self.directory.name + ".new")
         shutil.rmtree(draft, ignore_errors=True)
-        _make(Pki(private_directory(draft)), service_ip)
+        _make(Pki(private_directory(draft)), service_ip, server_names)
         draft.rename(self.directory)
+
+    def _server_names(self) -> set[str]:
+        """The names and addresses in the API server's certificate."""
+        try:
+            certificate = x509.load_pem_x509_certificate(self.certificate("apiserver").read_bytes())
+        except FileNotFoundError:
+            return set()
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return {str(name.value) for name in names}
 
 
 def tls_context(authority: Path, certificate: Path, key: Path) -> ssl.SSLContext:
@@ -126,7 +141,7 @@ def tls_context(authority: Path, certificate: Path, key: Path) -> ssl.SSLContext
     return context
 
 
-def _make(pki: Pki, service_ip: str) -> None:
+def _make(pki: Pki, service_ip: str, server_names: Sequence[str]) -> None:
     authorities = {}
     for name in _AUTHORITIES:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -134,7 +149,7 @@ def _make(pki: Pki, service_ip: str) -> None:
         certificate = _authority(subject, key)
         authorities[name] = (certificate, key)
         _write(pki, name, key, certificate)
-    for name, leaf in _leaves(service_ip).items():
+    for name, leaf in _leaves(service_ip, server_names).items():
         key = ec.generate_private_key(ec.SECP256R1())
         _write(pki, name, key, _sign(leaf, key, *authorities[leaf.authority]))
     signer = ec.generate_private_key(ec.SECP256R1())

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc  # type: ignore[import-untyped]
@@ -69,6 +70,10 @@ class Provider(SdkProvider):
 
     def dismissed(self) -> None:
         """The engine needs the provider no more, and has written down what it was told; there are about 5 seconds left."""
+
+    def redact(self, request: Request, text: str) -> str:
+        """The text as the user may see it: without the secrets of the request."""
+        return request.redact(text)
 
     async def call_function(self, token: str, _args: Properties) -> Properties:
         raise ProviderError(f"the function {token} is not part of the emulated {self.name} provider")
@@ -208,7 +213,7 @@ class Host(ProviderServicer):
             checked = await check(operation)
             # Without a property of its own: the engine would show the value of that property, or "<nil>" for a nested one.
             failures = [
-                proto.CheckFailure(reason=operation.redact(f"{name}: {reason}" if name else reason))
+                proto.CheckFailure(reason=self.provider.redact(operation, f"{name}: {reason}" if name else reason))
                 for name, reason in checked.failures
             ]
             return proto.CheckResponse(inputs=encode(checked.inputs), failures=failures)
@@ -244,7 +249,7 @@ class Host(ProviderServicer):
 
     async def _answer(self, context: Any, request: Request | None, work: Callable[[], Awaitable[T]]) -> T:
         """Do the work; whatever goes wrong becomes one sentence without secrets, never a traceback."""
-        hide = request.redact if request else str
+        hide = partial(self.provider.redact, request) if request else str
         try:
             return await work()
         except InitFailedError as error:

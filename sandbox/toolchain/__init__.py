@@ -9,7 +9,7 @@ in mirror.py.
 """
 
 from sandbox.toolchain.doctor import Row, doctor, doctor_table
-from sandbox.toolchain.ensure import ALL, REHEARSAL, ensure
+from sandbox.toolchain.ensure import ALL, HOSTS, REHEARSAL, ensure
 from sandbox.toolchain.find import Found, find
 
-__all__ = ["ALL", "REHEARSAL", "Found", "Row", "doctor", "doctor_table", "ensure", "find"]
+__all__ = ["ALL", "HOSTS", "REHEARSAL", "Found", "Row", "doctor", "doctor_table", "ensure", "find"]

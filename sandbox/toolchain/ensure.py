@@ -18,6 +18,8 @@ ALL = tools.names()
 """Every binary in tools.yaml."""
 REHEARSAL = tools.names("rehearsal")
 """Those a rehearsal runs."""
+HOSTS = tools.names("hosts")
+"""Those a rehearsal of hosts runs beside them."""
 SOURCES: Final[dict[Made, str]] = {"download": "official download", "mirror": "mirror", "built": "build from Go modules"}
 
 

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from sandbox.errors import SandboxError
 
 FOLDER = Path(__file__).parent
+Purpose = Literal["rehearsal", "hosts", "judges"]
+"""Every rehearsal, that of hosts, or the tests."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -67,7 +69,7 @@ class Tool(_Entry):
 
     name: str
     version: str
-    needed_by: Literal["rehearsal", "judges"]
+    needed_by: Purpose
     accept: Literal["at-least", "same-minor"]
     """Which version on PATH will do: at least ours within the same major version, or any patch of the same minor version."""
     version_args: tuple[str, ...]
@@ -113,7 +115,7 @@ def load(file: Path) -> Catalogue:
     return Catalogue.model_validate({**raw, "tools": entries})
 
 
-def names(needed_by: Literal["rehearsal", "judges"] | None = None) -> tuple[str, ...]:
+def names(needed_by: Purpose | None = None) -> tuple[str, ...]:
     """Every binary in tools.yaml, or those one purpose needs."""
     tools = catalogue().tools.values()
     return tuple(binary for tool in tools if needed_by in (None, tool.needed_by) for binary in tool.binaries)

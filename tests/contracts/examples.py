@@ -4,12 +4,16 @@ from collections.abc import Callable
 
 import pulumi
 import pulumi_aws as aws
+import pulumi_command as command
 import pulumi_kubernetes as kubernetes
 import yaml
 
+from components.accelerators import AcceleratorSupport, EfaDevicePlugin, SmokeTest, Vendor
 from components.base import PlatformComponent
 from components.cluster import EksCluster, ExistingCluster, GpuNodeGroup, Karpenter, Network, SystemNodeGroup
 from components.cluster.images import ImageFamily
+from components.cluster.k3s import K3sCluster
+from components.cluster.k3s.hosts import HostArgs
 from components.cluster.karpenter_pools import CapacityType
 from components.security import EncryptionKey, KeyUse, Namespace, PodIdentity, PodSecurityLevel
 from components.security.policies import allow
@@ -46,6 +50,13 @@ POOL: NodePoolArgs = {
     "taints": [{"key": "nvidia.com/gpu", "value": "present", "effect": TaintEffect.NO_SCHEDULE}],
 }
 
+BARE_POOL: NodePoolArgs = {**POOL, "ships_device_plugin": False}
+
+HOST: HostArgs = {
+    "address": "192.0.2.11",
+    "host_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIaUua9aTdZDO1lJvMSzTkq21bI2u/O62D+EFl3NlKYR",
+}
+
 KEY_ARN = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 EXPECTATION = Expectation(
@@ -74,6 +85,28 @@ EXPECTATION = Expectation(
 Example = Callable[[str, pulumi.ResourceOptions], PlatformComponent]
 
 EXAMPLES: dict[type[PlatformComponent], Example] = {
+    AcceleratorSupport: lambda name, opts: AcceleratorSupport(
+        name, {"namespace_name": "node-agents", "vendor": Vendor.NVIDIA, "pools": [BARE_POOL]}, opts
+    ),
+    EfaDevicePlugin: lambda name, opts: EfaDevicePlugin(name, {"namespace_name": "node-agents", "pools": [BARE_POOL]}, opts),
+    SmokeTest: lambda name, opts: SmokeTest(name, {"namespace_name": "models", "pool": POOL}, opts),
+    K3sCluster: lambda name, opts: K3sCluster(
+        name,
+        {
+            "cluster_name": "rack",
+            "version": "v1.36.3+k3s1",
+            "ssh": {"user": "ops", "private_key": pulumi.Output.secret("a key")},
+            "servers": {"rack-1": HOST},
+            "node_pools": [
+                {
+                    "name": "l40s",
+                    "hosts": {"gpu-1": {**HOST, "address": "192.0.2.21"}},
+                    "accelerator": {"product": "L40S", "per_node": 4},
+                }
+            ],
+        },
+        opts,
+    ),
     ExistingCluster: lambda name, opts: ExistingCluster(
         name,
         {"cluster_name": "here", "kubeconfig": KUBECONFIG, "kubernetes_version": "1.36", "node_pools": [POOL]},
@@ -260,5 +293,9 @@ EXAMPLES: dict[type[PlatformComponent], Example] = {
 
 def build(component: type[PlatformComponent], name: str = "example") -> None:
     """A program with that component on explicit providers."""
-    providers = [kubernetes.Provider("cluster", kubeconfig=KUBECONFIG), aws.Provider("aws", region="us-east-1")]
+    providers = [
+        kubernetes.Provider("cluster", kubeconfig=KUBECONFIG),
+        aws.Provider("aws", region="us-east-1"),
+        command.Provider("command"),
+    ]
     EXAMPLES[component](name, pulumi.ResourceOptions(providers=providers))

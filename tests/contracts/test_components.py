@@ -33,13 +33,16 @@ COMPONENTS = sorted(
 )
 
 TOKENS = {
+    "AcceleratorSupport": "llm-platform:index:AcceleratorSupport",
     "BlockStorageClass": "llm-platform:index:BlockStorageClass",
+    "EfaDevicePlugin": "llm-platform:index:EfaDevicePlugin",
     "EfsFileSystem": "llm-platform:index:EfsFileSystem",
     "EksCluster": "llm-platform:index:EksCluster",
     "EncryptionKey": "llm-platform:index:EncryptionKey",
     "ExistingCluster": "llm-platform:index:ExistingCluster",
     "GpuNodeGroup": "llm-platform:index:GpuNodeGroup",
     "ImagePrepull": "llm-platform:index:ImagePrepull",
+    "K3sCluster": "llm-platform:index:K3sCluster",
     "Karpenter": "llm-platform:index:Karpenter",
     "KubeRayOperator": "llm-platform:index:KubeRayOperator",
     "LeaderWorkerSetController": "llm-platform:index:LeaderWorkerSetController",
@@ -53,6 +56,7 @@ TOKENS = {
     "Namespace": "llm-platform:index:Namespace",
     "Network": "llm-platform:index:Network",
     "PodIdentity": "llm-platform:index:PodIdentity",
+    "SmokeTest": "llm-platform:index:SmokeTest",
     "SystemNodeGroup": "llm-platform:index:SystemNodeGroup",
 }
 """Every token ever deployed. It is part of every child's URN: change one only together with an alias."""
@@ -85,7 +89,11 @@ def test_every_child_has_its_component_for_a_parent(component: type[PlatformComp
     for resource in recording.resources:
         if resource.type in TOKENS.values() and resource.parent in parents:
             parents.add(resource.urn)  # a nested component, parent of what it makes itself
-    children = [r for r in recording.resources if r.on_kubernetes or r.on_aws or (r.type in TOKENS.values() and r.urn != own)]
+    children = [
+        r
+        for r in recording.resources
+        if r.on_kubernetes or r.on_aws or r.on_hosts or (r.type in TOKENS.values() and r.urn != own)
+    ]
     assert [child.urn for child in children if child.parent not in parents] == []
     assert parents - {own} <= {child.parent for child in children}, "a nested component made nothing under itself"
 
@@ -145,7 +153,7 @@ def test_public_arguments_are_the_validated_ones(component: type[PlatformCompone
     models = [
         value
         for _, value in inspect.getmembers(module, inspect.isclass)
-        if issubclass(value, BaseModel) and value.__name__ in ("_Config", "ServerConfig")
+        if issubclass(value, BaseModel) and value.__name__ in ("_Config", "ServerConfig", "K3sSettings")
     ]
     (model,) = models
     assert set(arguments.__annotations__) == set(model.model_fields)

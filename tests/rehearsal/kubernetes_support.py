@@ -27,6 +27,7 @@ class Run:
     changed: dict[str, list[str]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    infos: list[str] = field(default_factory=list)
     output: str = ""
     succeeded: bool = True
 
@@ -48,6 +49,8 @@ class Run:
                 self.errors.append(text)
             elif event.diagnostic_event.severity == "warning" and "using pulumi-resource" not in text:
                 self.warnings.append(text)
+            elif event.diagnostic_event.severity.startswith("info"):
+                self.infos.append(text)
 
 
 class StackUnderTest:

@@ -2,7 +2,7 @@
 
 import json
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,12 @@ import pytest
 import yaml
 
 import settings
+from components.cluster.k3s.hosts import Host, Ssh
+from components.cluster.k3s.observe import Observation
 from tests.contracts.examples import KUBECONFIG
 from tests.recorder import Recording, record
 
-STACKS = ["local", "models", "dev", "staging", "prod"]
+STACKS = ["local", "models", "onprem", "dev", "staging", "prod"]
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -35,12 +37,21 @@ def build(
         kubeconfig = directory / "kubeconfig"
         kubeconfig.write_text(KUBECONFIG.replace("here", cluster["context"]))
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    if cluster["kind"] == "k3s":
+        (directory / "key").write_text("a private key")
+        cluster["ssh"]["privateKeyFile"] = str(directory / "key")
+        monkeypatch.setattr("foundation.k3s.observe", _joined_hosts)
     flat = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
 
     def program() -> None:
         runpy.run_path(str(root / "__main__.py"), run_name="__main__")
 
     return record(program, stack=stack, preview=preview, config=flat)
+
+
+async def _joined_hosts(hosts: Mapping[str, Host], _ssh: Ssh, _key: str | None) -> dict[str, Observation]:
+    """Hosts that were made nodes once, since what is new would have another generation in each recording."""
+    return {name: Observation(generation="first", k3s="v1.36.3+k3s1") for name in hosts}
 
 
 def objects(recording: Recording) -> str:

@@ -12,10 +12,11 @@ from pulumi import _types as sdk_types
 
 from sandbox.providers.aws.adapter import Account, Values
 from sandbox.providers.aws.ec2 import endpoints, launch_templates, network, security_groups
-from sandbox.providers.aws.schema import plain, schema
+from sandbox.providers.aws.schema import schema
 from sandbox.providers.aws.services import cloudwatch, iam, s3
 from sandbox.providers.aws.services.shapes import ServiceAdapter
 from sandbox.providers.contract import ProviderError
+from sandbox.providers.schema import plain
 from tests.aws_adapters import (
     ACCOUNT_ID,
     REGION,

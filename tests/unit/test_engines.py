@@ -65,11 +65,11 @@ def test_an_engine_nobody_publishes_needs_an_image(resource: str, project: str) 
     assert (engine.image, engine.command, engine.user) == ("registry.example.com/engines/own:1.2", ("vllm", "serve"), None)
 
 
-def test_an_unknown_resource_is_told_what_there_is() -> None:
-    with pytest.raises(
-        ValueError, match=r"No engine for sapeon.com/x220 is known; use a pool that offers one of nvidia.com/gpu, "
-    ):
+def test_an_unknown_resource_takes_an_image_of_the_users() -> None:
+    with pytest.raises(ValueError, match=r"No engine for sapeon.com/x220 is known; build an image of vLLM with a plugin for it"):
         engine_for("sapeon.com/x220", image=None, version="0.33.0")
+    engine = engine_for("sapeon.com/x220", image="registry.example/vllm-x220:v0.33.0", version="0.33.0")
+    assert (engine.image, engine.command, engine.needs_plugin) == ("registry.example/vllm-x220:v0.33.0", ("vllm", "serve"), True)
 
 
 @pytest.mark.parametrize(

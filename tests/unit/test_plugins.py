@@ -46,8 +46,9 @@ def test_a_missing_plugin_is_installed_once_in_the_version_of_its_sdk(home: Path
     engine = _pulumi(home, "exit 0")
     for _ in range(2):
         plugins.install(engine, home / "tried", said.append)
-    assert (home / "log").read_text() == "plugin install resource aws 7.51.1\nplugin install resource kubernetes 4.34.2\n"
-    assert said == ["installing the official aws plugin 7.51.1", "installing the official kubernetes plugin 4.34.2"]
+    wanted = [("aws", "7.51.1"), ("command", "1.2.1"), ("kubernetes", "4.34.2")]
+    assert (home / "log").read_text().splitlines() == [f"plugin install resource {name} {of}" for name, of in wanted]
+    assert said == [f"installing the official {name} plugin {of}" for name, of in wanted]
 
 
 def test_an_installation_that_fails_says_why_and_is_no_error(home: Path) -> None:

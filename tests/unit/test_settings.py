@@ -101,7 +101,7 @@ MISTAKES: list[tuple[str, object, str]] = [
         "cluster.nodePools.l4.taints[0].effect: 'Never' is not known; use 'NoSchedule', 'PreferNoSchedule' or 'NoExecute'",
     ),
     ("llm-platform:cluster", "local", "cluster: 'local' is not a mapping (key: value); use a mapping (key: value)"),
-    ("llm-platform:cluster/kind", "gke", "cluster.kind: 'gke' is not known; use 'existing' or 'eks'"),
+    ("llm-platform:cluster/kind", "gke", "cluster.kind: 'gke' is not known; use 'existing' or 'eks' or 'k3s'"),
     (
         "llm-platform:cluster/kubernetesVersion",
         1.36,

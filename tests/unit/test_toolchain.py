@@ -234,8 +234,8 @@ def test_the_names_other_code_relies_on() -> None:
 
 
 def test_unknown_name_is_one_sentence_that_lists_the_known_ones(machine: Machine) -> None:
-    with pytest.raises(SandboxError, match=r"'kubectl' is not a tool .* etcd, kube-apiserver"):
-        machine.ensure("kubectl")
+    with pytest.raises(SandboxError, match=r"'kubeadm' is not a tool .* etcd, kube-apiserver"):
+        machine.ensure("kubeadm")
 
 
 # --- PATH and cache ---------------------------------------------------------------------------------------------------

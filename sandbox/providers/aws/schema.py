@@ -1,9 +1,6 @@
 """What pulumi-aws itself knows of a resource type: its inputs at every depth, which are required, its outputs."""
 
-import difflib
-import inspect
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -12,7 +9,8 @@ from typing import Any
 from pulumi import _types as sdk
 
 from sandbox.providers.contract import ProviderError
-from sandbox.providers.properties import UNKNOWN
+from sandbox.providers.schema import faults as faults_of
+from sandbox.providers.schema import required
 
 
 @dataclass(frozen=True)
@@ -28,93 +26,21 @@ class Schema:
 @cache
 def schema(token: str) -> Schema:
     """That of a token such as `aws:ec2/vpc:Vpc`. Raises ProviderError for a type the SDK does not have."""
+    resource, arguments = _classes(token)
+    return Schema(sdk.input_type_types(arguments), required(arguments), frozenset(sdk.resource_types(resource)))
+
+
+def faults(token: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(path, reason) of everything wrong with the inputs of a resource; unknown values are not."""
+    return faults_of(values, _classes(token)[1], "pulumi-aws")
+
+
+def _classes(token: str) -> tuple[type, type]:
+    """Of a resource and of its arguments."""
     try:
         _, module, name = token.split(":")
         resource = getattr(import_module(f"pulumi_aws.{module.partition('/')[0]}"), name)
     except (ValueError, ImportError, AttributeError):
         raise ProviderError(f"{token} is not a resource type of pulumi-aws") from None
     own = import_module(resource.__module__)
-    arguments = getattr(own, f"{name}InitArgs", None) or getattr(own, f"{name}Args")
-    return Schema(sdk.input_type_types(arguments), _required(arguments), frozenset(sdk.resource_types(resource)))
-
-
-def faults(token: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(path, reason) of everything wrong with the inputs of a resource; unknown values are not."""
-    known = schema(token)
-    return list(_faults(values, known.inputs, known.required, ""))
-
-
-def _faults(
-    values: Mapping[str, Any], types: Mapping[str, Any], required: frozenset[str], path: str
-) -> Iterator[tuple[str, str]]:
-    for name in sorted(required - values.keys()):
-        yield f"{path}{name}", "is required and missing"
-    for name, value in values.items():
-        if name in types:
-            yield from _fault(value, types[name], f"{path}{name}")
-            continue
-        near = difflib.get_close_matches(name, types, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(types))}"
-        yield f"{path}{name}", f"is not a property pulumi-aws has here; {hint}"
-
-
-def _fault(value: Any, kind: Any, path: str) -> Iterator[tuple[str, str]]:
-    kind = plain(kind)
-    if value is UNKNOWN or value is None or kind is Any:
-        return
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    shape: type
-    if isinstance(kind, type) and sdk.is_input_type(kind):
-        shape, wanted, parts = dict, "a group of properties", ()
-    elif origin is not None and issubclass(origin, Mapping):
-        shape, wanted, parts = dict, "a map", arguments[1:]
-    elif origin is not None:
-        shape, wanted, parts = list, "a list", arguments
-    else:
-        if not _is_scalar(value, kind):
-            yield path, f"has to be {_SCALARS.get(kind, kind)}, not {value!r}"
-        return
-    if not isinstance(value, shape):
-        yield path, f"has to be {wanted}, not {value!r}"
-    elif not parts:
-        assert isinstance(value, dict)  # noqa: S101 - for the type checker
-        yield from _faults(value, sdk.input_type_types(kind), _required(kind), f"{path}.")
-    else:
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in items:
-            yield from _fault(item, parts[0], f"{path}.{key}" if shape is dict else f"{path}[{key}]")
-
-
-@cache
-def _required(arguments: type) -> frozenset[str]:
-    names = sdk.input_type_py_to_pulumi_names(arguments)
-    parameters = inspect.signature(arguments).parameters
-    return frozenset(theirs for ours, theirs in names.items() if parameters[ours].default is inspect.Parameter.empty)
-
-
-_SCALARS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-
-
-def _is_scalar(value: Any, kind: Any) -> bool:
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, kind) if kind in _SCALARS else True
-
-
-def plain(kind: Any) -> Any:
-    """A type of the SDK without Optional, Input and the dictionary form of its arguments around it."""
-    while typing.get_origin(kind) is typing.Union:
-        members = [member for member in typing.get_args(kind) if member is not type(None) and not _is_wrapper(member)]
-        kind = members[0] if members else Any
-    return kind
-
-
-def _is_wrapper(member: Any) -> bool:
-    origin = typing.get_origin(member) or member
-    return (
-        getattr(origin, "__name__", "") in ("Awaitable", "Output")
-        or typing.is_typeddict(origin)
-        or isinstance(member, typing.ForwardRef)
-    )
+    return resource, getattr(own, f"{name}InitArgs", None) or getattr(own, f"{name}Args")

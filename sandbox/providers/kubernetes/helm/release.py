@@ -1,23 +1,24 @@
 """`kubernetes:helm.sh/v3:Release` as a Secret that records what would be installed, in the namespace of the release.
 
-The CustomResourceDefinitions of the chart are installed in fact, where they are known.
+The CustomResourceDefinitions of the chart are installed in fact, where they are known, and so is what makes nodes offer devices.
 """
 
 import base64
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any, Final
 
 import yaml
 
 from sandbox.errors import SandboxError
-from sandbox.providers.contract import Checked, Diffed, Live, ProviderError, Request
+from sandbox.providers.contract import Checked, Diffed, InitFailedError, Live, ProviderError, Request
 from sandbox.providers.kubernetes import changes
 from sandbox.providers.kubernetes.applying import apply
-from sandbox.providers.kubernetes.awaiting.loop import until_gone
+from sandbox.providers.kubernetes.awaiting.loop import NotReadyError, until_gone
 from sandbox.providers.kubernetes.client import ApiError, UnreachableError
 from sandbox.providers.kubernetes.context import Context
-from sandbox.providers.kubernetes.helm import charts, definitions
+from sandbox.providers.kubernetes.helm import agents, charts, definitions
 from sandbox.providers.kubernetes.helm.values import merge, problems
 from sandbox.providers.kubernetes.objects import Object, Type, autoname, field_manager, managers, split_identity
 from sandbox.providers.properties import UNKNOWN, Asset, Properties, lookup, render
@@ -119,7 +120,9 @@ async def delete(context: Context, request: Request) -> None:
         if not context.settings.delete_unreachable:
             raise ProviderError(f"cannot delete helm release {request.id}: {error}") from error
         return
-    await definitions.remove(context, request, _values(request.state.values))
+    values = _values(request.state.values)
+    await agents.remove(context, request, request.state.values, values)
+    await definitions.remove(context, request, values)
 
 
 async def _install(context: Context, request: Request, *, revision: int) -> Properties:
@@ -146,8 +149,27 @@ async def _install(context: Context, request: Request, *, revision: int) -> Prop
         raise ProviderError(f"cannot install helm release {namespace}/{name}: the name is in use by another release")
     before = _values(request.state.values) if revision > 1 else None
     await definitions.install(context, request, _values(inputs), before)
+    try:
+        await agents.install(context, request, _values(inputs), before)
+    except NotReadyError as error:
+        reason = f"helm release {namespace}/{name} is not ready: {error}"
+        if inputs.get("atomic") is True:
+            await _roll_back(context, request, before)
+            raise ProviderError(f"{reason}; since it is atomic, it was rolled back") from error
+        await apply(context, kind, obj, manager, doing="record")
+        raise InitFailedError(reason, _identity(inputs), _state(request.inputs, revision=revision)) from error
     await apply(context, kind, obj, manager, doing="record")
     return _state(request.inputs, revision=revision)
+
+
+async def _roll_back(context: Context, request: Request, before: dict[str, Any] | None) -> None:
+    """Undo what a failed installation or upgrade put onto nodes; what ran before is not awaited again."""
+    inputs = request.inputs.values
+    if before is None:
+        await agents.remove(context, request, inputs, _values(inputs))
+        return
+    earlier = replace(request.state, values={**request.state.values, "skipAwait": True})
+    await agents.install(context, replace(request, inputs=earlier, state=request.inputs), before, _values(inputs))
 
 
 def _values(inputs: Object) -> dict[str, Any]:

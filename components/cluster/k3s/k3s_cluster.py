@@ -1,0 +1,219 @@
+"""Hosts of one's own made into a cluster with k3s.
+
+Every host is looked at before any is changed; then each is prepared, gets its secrets and becomes a node: the servers one after
+the other, new agents all at once, and nodes that are there already one after the other, each drained before it restarts. The
+scripts change only what is not as wanted, so all of them may run again after a break. A failed creation has no deletion: what
+is done when a host leaves hangs on resources that come before k3s does.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_command as command
+import yaml
+
+from components.base import PlatformComponent
+from components.cluster.contract import ClusterContract
+from components.cluster.k3s.config import registries_file
+from components.cluster.k3s.hosts import Bastion, Host, Ssh
+from components.cluster.k3s.nodes import (
+    DRAIN,
+    START,
+    Node,
+    Role,
+    drain,
+    install,
+    nodes,
+    preflight,
+    prepare,
+    reading,
+    secrets,
+    settle,
+)
+from components.cluster.k3s.scripts import launcher
+from components.cluster.k3s.settings import K3sClusterArgs, K3sSettings
+from components.cluster.k3s.versions import minor_version
+from components.cluster.kubeconfig import cluster_identity
+from components.inputs import validate
+
+_LOOK = 120
+_INSTALL = 1800
+"""Seconds: packages and images come over the network."""
+
+_DIAL = 15
+_DIALS = 5
+
+_INPUTS = ["addPreviousOutputInEnv", "connection", "create", "delete", "logging", "stdin"]
+
+
+class K3sCluster(PlatformComponent):
+    """A cluster of k3s on hosts that are reached over SSH."""
+
+    kubeconfig: pulumi.Output[str]
+    """Content of the kubeconfig; secret."""
+    identifier: pulumi.Output[str]
+    """Stable while the cluster lives; changes with its certificate authority."""
+
+    def __init__(self, name: str, args: K3sClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        self._settings = settings = validate(K3sSettings, args, f"K3sCluster {name}")
+        everyone = nodes(settings)
+        servers = [node for node in everyone if node.role is Role.SERVER]
+        # Whoever has the cluster speaks for it: the first server may have been wiped.
+        speaker = next((node for node in servers if node.host.reachable and node.host.k3s), servers[0])
+        servers.sort(key=lambda node: node is not speaker)
+        agents = [node for node in everyone if node.role is Role.AGENT]
+
+        looked = [self._command(node, "preflight", preflight(node, settings), limit=_LOOK) for node in everyone]
+        prepared = {
+            node.name: self._command(node, "prepare", prepare(node, settings), after=looked, limit=_INSTALL, delete=True)
+            for node in everyone
+        }
+        self._speaker = speaker
+        self._prepared = prepared
+        done = self._node(speaker, [])
+        tokens = self._command(speaker, "tokens", reading("tokens", speaker, settings), after=[done], limit=_LOOK, private=True)
+        settled = [done]
+        for node in servers[1:]:
+            done = self._node(node, [done], tokens)
+            settled.append(done)
+        last_server = turn = done
+        for node in agents:
+            # A node that works already waits for its turn, so that only one is away at a time.
+            done = self._node(node, [turn if node.host.k3s else last_server], tokens)
+            settled.append(done)
+            if node.host.k3s:
+                turn = done
+        read = self._command(
+            speaker, "kubeconfig", reading("kubeconfig", speaker, settings), after=settled, limit=_LOOK, private=True
+        )
+
+        address = settings.api_address()
+        self.kubeconfig = pulumi.Output.secret(read.stdout.apply(lambda text: reachable(text, address, settings.cluster_name)))
+        # The identity is a hash of public facts, so it may be shown although the kubeconfig may not.
+        self.identifier = pulumi.Output.concat(
+            settings.cluster_name, "-", pulumi.Output.unsecret(self.kubeconfig.apply(cluster_identity))
+        )
+        self.finish()
+
+    @property
+    def contract(self) -> ClusterContract:
+        """What the rest of the platform uses of this cluster."""
+        return ClusterContract(
+            kubeconfig=self.kubeconfig,
+            identifier=self.identifier,
+            kubernetes_version=minor_version(self._settings.version),
+            node_pools=tuple(pool.contract() for pool in self._settings.node_pools),
+            storage_classes=("local-path",),
+        )
+
+    def _node(
+        self,
+        node: Node,
+        after: list[pulumi.Resource],
+        tokens: command.remote.Command | None = None,
+    ) -> command.remote.Command:
+        """The host made a node, or changed; what comes back is there when the node works."""
+        settings = self._settings
+        secret = self._command(
+            node, "secrets", self._secrets(node, tokens), after=[self._prepared[node.name]], limit=_LOOK, private=True
+        )
+        # It is an identifier of the secrets and none itself.
+        known = pulumi.Output.unsecret(secret.stdout)
+        drained = self._command(
+            node, "drain", drain(node, settings), on=self._speaker, after=[secret, *after], limit=DRAIN + _LOOK, delete=True
+        )
+        script = known.apply(lambda identifier: install(node, settings, identifier))
+        made = self._command(node, "node", script, after=[drained], limit=_INSTALL)
+        return self._command(node, "settle", settle(node, settings), on=self._speaker, after=[made], limit=START + _LOOK)
+
+    def _secrets(self, node: Node, tokens: command.remote.Command | None) -> pulumi.Output[str]:
+        registries = self._settings.registries
+        passwords = {name: registry.password for name, registry in registries.items() if registry.password is not None}
+        printed: pulumi.Input[str] = tokens.stdout if tokens else ""
+
+        def text(known: dict[str, Any]) -> str:
+            server, _, agent = known["tokens"].partition("\n")
+            file = registries_file(registries, known["passwords"])
+            return secrets(node, server if node.role is Role.SERVER else "", agent, file)
+
+        return pulumi.Output.secret(pulumi.Output.all(tokens=printed, passwords=passwords).apply(text))
+
+    def _command(
+        self,
+        node: Node,
+        phase: str,
+        script: pulumi.Input[str],
+        *,
+        after: list[Any] | None = None,
+        on: Node | None = None,
+        limit: int,
+        delete: bool = False,
+        private: bool = False,
+    ) -> command.remote.Command:
+        """One script for a host; it runs there, or `on` another. `private` keeps what it prints out of sight."""
+        ssh = self._settings.ssh
+        where = on or node
+        reached = node.host.reachable and where.host.reachable
+        options = self.child(depends_on=after, timeout=limit, ignore_changes=None if reached else _INPUTS)
+        if private:
+            options = pulumi.ResourceOptions.merge(
+                options, pulumi.ResourceOptions(additional_secret_outputs=["stdout", "stderr"])
+            )
+        logging = command.remote.Logging.NONE if private else command.remote.Logging.STDOUT_AND_STDERR
+        return command.remote.Command(
+            self.child_name(node.name, phase),
+            connection=connection(where.host, ssh),
+            create=launcher("apply", where.name, ssh.user, sudo=ssh.sudo),
+            delete=launcher("remove", where.name, ssh.user, sudo=ssh.sudo) if delete else None,
+            stdin=script,
+            logging=logging,
+            # What servers of SSH refuse: it would go through the environment.
+            add_previous_output_in_env=False,
+            opts=options,
+        )
+
+
+def connection(host: Host, ssh: Ssh) -> command.remote.ConnectionArgs:
+    """How the provider reaches a host; its key is checked."""
+    return command.remote.ConnectionArgs(
+        host=host.address,
+        host_key=host.host_key,
+        port=host.port or ssh.port,
+        user=ssh.user,
+        private_key=pulumi.Output.secret(ssh.private_key) if ssh.private_key else None,
+        dial_error_limit=_DIALS,
+        per_dial_timeout=_DIAL,
+        proxy=_proxy(ssh.bastion, ssh) if ssh.bastion else None,
+    )
+
+
+def _proxy(bastion: Bastion, ssh: Ssh) -> command.remote.ProxyConnectionArgs:
+    return command.remote.ProxyConnectionArgs(
+        host=bastion.address,
+        host_key=bastion.host_key,
+        port=bastion.port,
+        user=bastion.user or ssh.user,
+        private_key=pulumi.Output.secret(ssh.private_key) if ssh.private_key else None,
+        dial_error_limit=_DIALS,
+        per_dial_timeout=_DIAL,
+    )
+
+
+def reachable(kubeconfig: str, address: str, name: str) -> str:
+    """k3s' kubeconfig as others use it: with the address of the API, and cluster, user and context named `name`."""
+    content: Mapping[str, Any] = yaml.safe_load(kubeconfig)
+    host = f"[{address}]" if ":" in address else address
+    cluster = {**content["clusters"][0]["cluster"], "server": f"https://{host}:6443"}
+    return yaml.safe_dump(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": name,
+            "clusters": [{"name": name, "cluster": cluster}],
+            "users": [{"name": name, "user": content["users"][0]["user"]}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        },
+        sort_keys=False,
+    )

@@ -1,0 +1,53 @@
+# Runs on a server, before another host (or this one) is changed: forgets the node of a host that was wiped since, and moves the
+# pods away from one that is about to restart with another version or configuration. A host that leaves loses its pods and its node.
+
+answers() { [ -x /usr/local/bin/k3s ] && kubectl get --raw=/readyz >/dev/null 2>&1; }
+
+ready() { [ "$(show '.status.conditions[?(@.type=="Ready")].status')" = True ]; }
+
+# move_away OPTION...: evicts all pods but those of DaemonSets.
+move_away() { kubectl drain "$NODE" --ignore-daemonsets --delete-emptydir-data "$@"; }
+
+apply() {
+  if ! answers; then
+    echo "no cluster answers here yet"
+    return
+  fi
+  exists || return 0
+  if [ "$(note generation)" != "$GENERATION" ]; then
+    # A node that is still alive is no wiped host. Servers notice a dead one after 50 seconds.
+    tries=12
+    while ready && [ "$tries" -gt 0 ]; do
+      sleep 5
+      tries=$((tries - 1))
+    done
+    if ! ready; then
+      kubectl delete node "$NODE" --timeout=60s
+      return
+    fi
+  fi
+  if [ "$(note applied)" = "$HASH" ] && [ "$(show .status.nodeInfo.kubeletVersion)" = "$VERSION" ]; then return; fi
+  if [ "$(show .spec.unschedulable)" != true ]; then
+    kubectl cordon "$NODE"
+    kubectl annotate node "$NODE" --overwrite llm-platform/cordoned=yes
+  fi
+  move_away "--timeout=${TIMEOUT}s" || {
+    kubectl uncordon "$NODE"
+    kubectl annotate node "$NODE" llm-platform/cordoned-
+    fail "the pods named above did not leave it within $TIMEOUT seconds; give them room elsewhere or loosen their PodDisruptionBudget, then run up again"
+  }
+}
+
+remove() {
+  answers && exists || return 0
+  # The last one goes with its cluster.
+  [ "$(kubectl get nodes -o name | wc -l)" -gt 1 ] || return 0
+  kubectl cordon "$NODE"
+  # A dead host ends no pod.
+  if ready; then patience=0; else patience=1; fi
+  if ! move_away --force "--skip-wait-for-delete-timeout=$patience" "--timeout=${TIMEOUT}s"; then
+    echo "not all pods left $NODE within $TIMEOUT seconds; the rest goes with it"
+    move_away --force --disable-eviction --skip-wait-for-delete-timeout=1 --timeout=60s || :
+  fi
+  kubectl delete node "$NODE" --timeout=60s
+}

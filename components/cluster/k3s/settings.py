@@ -1,0 +1,222 @@
+"""What a cluster of k3s is made from: inputs of `K3sCluster` and the rules over them. Pure."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, NotRequired, TypedDict
+
+from pydantic import Field, field_validator, model_validator
+
+from components.accelerators.sharing import sharing_labels
+from components.cluster.eks_pool import POOL_LABEL
+from components.cluster.k3s.config import Component, Registry, RegistryArgs, Snapshots, SnapshotsArgs, Version
+from components.cluster.k3s.hosts import (
+    Address,
+    Host,
+    HostArgs,
+    HostName,
+    Ssh,
+    SshArgs,
+    check_hosts,
+    check_servers,
+)
+from components.cluster.k3s.versions import check_release, check_upgrade
+from components.inputs import Matching, Model
+from components.types import Accelerator, AcceleratorArgs, DnsLabel, NodePool, SharingKind, Taint, TaintArgs, TaintEffect
+from planner.sharing import mig_profile
+
+NVIDIA = "nvidia.com/gpu"
+
+TOOLKIT = "1.20.0"
+"""NVIDIA container toolkit that is installed where none is (github.com/NVIDIA/nvidia-container-toolkit, releases)."""
+
+TOOLKIT_LEAST = "1.17.8"
+"""The first that does not let a container out (NVIDIA security bulletin of CVE-2025-23266)."""
+
+DRIVER_LEAST = 580
+"""Branch of NVIDIA's driver that CUDA 13 needs, with which the engine's image is built (planner/compatibility.py)."""
+
+
+class K3sPoolArgs(TypedDict):
+    """Hosts that are alike for a workload."""
+
+    name: str
+    """Name of the pool."""
+    hosts: dict[str, HostArgs]
+    """Its hosts by the names that their nodes get."""
+    accelerator: NotRequired[AcceleratorArgs]
+    """The accelerators of each; none for a pool of plain hosts."""
+    labels: NotRequired[dict[str, str]]
+    """Labels of its nodes, beside the one that selects the pool."""
+    taints: NotRequired[list[TaintArgs]]
+    """Taints of its nodes; by default one by the accelerators' resource, so that only pods that want them come."""
+
+
+class DriverArgs(TypedDict):
+    """NVIDIA's driver on the hosts."""
+
+    install: NotRequired[bool]
+    """Whether it is installed where none is loaded (Ubuntu, RHEL 9); false by default, then it has to be there."""
+    branch: NotRequired[str]
+    """Branch that is installed; `580` by default."""
+    minimum: NotRequired[int]
+    """Branch that the engine's image needs at least; 580 by default."""
+
+
+class Driver(Model):
+    """Validated `DriverArgs`."""
+
+    install: bool = False
+    branch: Annotated[str, Matching(pattern=r"\d{3}", what="a branch of NVIDIA's driver", example='"580"')] = str(DRIVER_LEAST)
+    minimum: int = Field(DRIVER_LEAST, ge=450, le=999, examples=[DRIVER_LEAST])
+
+    @model_validator(mode="after")
+    def _enough(self) -> "Driver":
+        if self.install and int(self.branch) < self.minimum:
+            raise ValueError(f'branch: {self.branch} is older than what the engine needs; use "{self.minimum}"')
+        return self
+
+
+class K3sClusterArgs(TypedDict):
+    """Inputs of `K3sCluster`."""
+
+    cluster_name: str
+    """Name of the cluster; that of the context in its kubeconfig."""
+    version: str
+    """Release of k3s, e.g. `v1.36.3+k3s1`."""
+    ssh: SshArgs
+    """How the hosts are reached."""
+    servers: dict[str, HostArgs]
+    """One, three or five hosts that run the control plane and etcd, in the order in which they join."""
+    endpoint: NotRequired[str]
+    """Address under which the API is reached; that of the first server by default. Point it at all servers to outlive one."""
+    node_pools: NotRequired[list[K3sPoolArgs]]
+    """Hosts that run models."""
+    driver: NotRequired[DriverArgs]
+    """NVIDIA's driver."""
+    toolkit: NotRequired[str]
+    """Version of NVIDIA's container toolkit that is installed where none is."""
+    cis: NotRequired[bool]
+    """Whether the settings of k3s' CIS hardening guide hold; true by default."""
+    components: NotRequired[list[Component]]
+    """Parts of k3s that are off otherwise: `traefik`, `servicelb`."""
+    registries: NotRequired[dict[str, RegistryArgs]]
+    """Where the images of a registry come from, by registry, e.g. `docker.io`."""
+    snapshots: NotRequired[SnapshotsArgs]
+    """Copies of etcd."""
+    mirror: NotRequired[str]
+    """Directory on every host, or https address, with the files of k3s' releases; from the internet by default."""
+
+
+class K3sPool(Model):
+    """Validated `K3sPoolArgs`."""
+
+    name: DnsLabel = Field(examples=["h100"])
+    hosts: Mapping[HostName, Host] = Field(min_length=1)
+    accelerator: Accelerator | None = None
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    taints: tuple[Taint, ...] | None = None
+
+    @model_validator(mode="after")
+    def _cut(self) -> "K3sPool":
+        self.mig()
+        return self
+
+    @property
+    def nvidia(self) -> bool:
+        """Whether its accelerators are NVIDIA's."""
+        return self.accelerator is not None and self.accelerator.resource == NVIDIA
+
+    def mig(self) -> tuple[str, int] | None:
+        """Profile of the MIG instances and how many each GPU is cut into. Raises ValueError for what a GPU cannot be cut into."""
+        accelerator = self.accelerator
+        if accelerator is None or accelerator.sharing is None or accelerator.sharing.kind is not SharingKind.MIG:
+            return None
+        if not self.nvidia:
+            raise ValueError(f"sharing.kind: mig is for NVIDIA GPUs and not for {accelerator.resource}; remove it")
+        if accelerator.product is None or accelerator.sharing.profile is None:
+            raise ValueError("accelerator.product is missing, which says what MIG can cut; add e.g. product: H100-80GB")
+        return accelerator.sharing.profile, mig_profile(accelerator.product, accelerator.sharing.profile).count
+
+    def effective_labels(self) -> dict[str, str]:
+        """Its labels, with the one that selects it."""
+        return {**self.labels, **sharing_labels(self.contract()), POOL_LABEL: self.name}
+
+    def effective_taints(self) -> tuple[Taint, ...]:
+        """Its taints."""
+        if self.taints is not None:
+            return self.taints
+        if self.accelerator is None:
+            return ()
+        return (Taint(key=self.accelerator.resource, value="present", effect=TaintEffect.NO_SCHEDULE),)
+
+    def contract(self) -> NodePool:
+        """The pool as workloads know it."""
+        return NodePool(
+            name=self.name,
+            accelerator=self.accelerator,
+            max_nodes=len(self.hosts),
+            labels={POOL_LABEL: self.name},
+            taints=self.effective_taints(),
+            ships_device_plugin=False,
+            runtime_class_name="nvidia" if self.nvidia else None,
+        )
+
+
+class K3sSettings(Model):
+    """Validated `K3sClusterArgs`."""
+
+    cluster_name: DnsLabel = Field(examples=["rack"])
+    version: Annotated[str, Version]
+    ssh: Ssh
+    servers: Mapping[HostName, Host] = Field(min_length=1)
+    endpoint: Address | None = Field(None, examples=["10.20.0.11"])
+    node_pools: tuple[K3sPool, ...] = ()
+    driver: Driver = Driver()
+    toolkit: Annotated[str, Matching(pattern=r"\d+\.\d+\.\d+", what="a version of the toolkit", example=TOOLKIT)] = TOOLKIT
+    cis: bool = True
+    components: tuple[Component, ...] = ()
+    registries: Mapping[str, Registry] = Field(default_factory=dict)
+    snapshots: Snapshots = Snapshots()
+    mirror: str | None = Field(None, pattern=r"(/|https://)[A-Za-z0-9._/:-]+[A-Za-z0-9]", examples=["/srv/k3s"])
+
+    @field_validator("version")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        check_release(value)
+        return value
+
+    @field_validator("toolkit")
+    @classmethod
+    def _safe(cls, value: str) -> str:
+        if tuple(map(int, value.split("."))) < tuple(map(int, TOOLKIT_LEAST.split("."))):
+            raise ValueError(f"{value} lets containers out of their isolation (CVE-2025-23266); use {TOOLKIT}")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> "K3sSettings":
+        check_servers(self.servers)
+        check_hosts(self.hosts())
+        names = [pool.name for pool in self.node_pools]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"nodePools: {name} is there twice; give each pool a name of its own")
+        check_upgrade(self.version, {name: host.k3s for name, host in self.hosts()})
+        if self.mirror and self.driver.install:
+            raise ValueError("driver.install needs the internet, which a mirror stands in for; install the driver and remove it")
+        lost = [name for name, host in self.servers.items() if not host.reachable]
+        first = next(iter(self.servers))
+        if lost and self.servers[first].reachable and self.servers[first].k3s is None:
+            raise ValueError(
+                f"servers: {first} has no k3s, and whether {', '.join(lost)} still hold the cluster cannot be seen, so a second "
+                f"cluster could begin; make {lost[0]} reachable, or remove it from servers"
+            )
+        return self
+
+    def hosts(self) -> Iterator[tuple[str, Host]]:
+        """All hosts by name: the servers, then those of the pools."""
+        yield from self.servers.items()
+        for pool in self.node_pools:
+            yield from pool.hosts.items()
+
+    def api_address(self) -> str:
+        """Where the API is reached."""
+        return self.endpoint or next(iter(self.servers.values())).address

@@ -1,0 +1,291 @@
+"""A lab: rehearsed hosts, started, looked at, broken, stopped and deleted as one thing."""
+
+import re
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import filelock
+import httpx
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from sandbox.control_plane import ControlPlane, processes
+from sandbox.control_plane.files import explained_disk_errors, private_directory, write_private
+from sandbox.control_plane.ports import LOOPBACK, choose
+from sandbox.control_plane.record import Record
+from sandbox.errors import SandboxError
+from sandbox.hosts.faults import Fault, Trouble
+from sandbox.hosts.openssh import ensure_sshd
+from sandbox.hosts.outfit import LOGIN_USER
+from sandbox.hosts.spec import BASTION, HostSpec
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
+_HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_PROJECT = Path(__file__).parents[2]
+_PROCESS = "hosts"
+_LOCK_WAIT_S = 120.0
+_START_WAIT_S = 120.0
+_STOP_GRACE_S = 60.0
+_ANSWER_S = 120.0
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Address:
+    """How a host is reached."""
+
+    address: str
+    port: int
+    host_key: str
+    """As in a known_hosts file, without the name: ssh-ed25519 AAAA…"""
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """A host as it is now."""
+
+    name: str
+    address: Address
+    on: bool
+    k3s: str | None
+    """server, agent, or None where k3s is not installed."""
+    active: bool
+    """Whether that runs."""
+    version: str | None
+    """Release of k3s that is installed."""
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LabStatus:
+    """A lab as it is now."""
+
+    name: str
+    running: bool
+    pid: int | None
+    namespaces: bool
+    """Whether every host has a network of its own; else they share the machine's loopback."""
+    hosts: tuple[HostStatus, ...]
+
+
+@dataclass(frozen=True)
+class CallRecord:
+    """One run of a stand-in."""
+
+    host: str
+    program: str
+    arguments: tuple[str, ...]
+    user: int
+    exit_code: int
+
+
+class Lab:
+    """One lab with everything it owns under `home`/`name`. Commands on one lab wait for each other."""
+
+    login_user = LOGIN_USER
+    """Who may log in, and become root with sudo."""
+
+    def __init__(self, name: str, home: Path) -> None:
+        """Touches nothing yet; `home` holds one directory per lab. Raises SandboxError for a name that cannot be a path."""
+        if not _NAME.fullmatch(name):
+            raise SandboxError(f"{name!r} is no name for a lab; use up to 40 lower-case letters, digits and dashes, e.g. onprem")
+        self.name = name
+        self._home = home.resolve()
+        self._directory = self._home / name
+        self._record_file = self._directory / "lab.json"
+
+    @property
+    def key_file(self) -> Path:
+        """The private key of the login user, there once it was started."""
+        return self._directory / "login_key"
+
+    @property
+    def log(self) -> Path:
+        """What its process writes."""
+        return self._directory / "lab.log"
+
+    def start(self, specs: Mapping[str, HostSpec], cluster: ControlPlane, *, bastion: bool = False) -> dict[str, Address]:
+        """Makes these hosts run and answer, and says where they are; other hosts of the lab stay as they are.
+
+        `cluster` is the control plane k3s starts on them. The bastion is the host of that name. Raises SandboxError with the
+        reason when one does not start.
+        """
+        for name in specs:
+            if not _HOST_NAME.fullmatch(name) or name == BASTION:
+                raise SandboxError(
+                    f"{name!r} is no name for a rehearsed host; use up to 63 lower-case letters, digits and dashes"
+                )
+        with self._exclusive():
+            if not self._is_running():
+                ensure_sshd()  # here it can say what it does
+                self._spawn(cluster)
+            hosts = {name: spec.model_dump(mode="json", by_alias=True) for name, spec in specs.items()}
+            self._request("PUT", "hosts", {"hosts": hosts, "bastion": bastion})
+            found = {host.name: host.address for host in self.status().hosts}
+        return {name: found[name] for name in (*specs, *([BASTION] if bastion else []))}
+
+    def stop(self) -> None:
+        """Switches every host off; their files stay. Does nothing when nothing runs."""
+        if self._directory.exists():
+            with self._exclusive():
+                self._stop()
+
+    def reset(self) -> None:
+        """Switches every host off and deletes them; the control plane is its owner's."""
+        if self._directory.exists():
+            with self._exclusive():
+                self._stop()
+                shutil.rmtree(self._directory)
+
+    def status(self) -> LabStatus:
+        """How it is now; waits for no other command."""
+        record = Record.load(self._record_file)
+        process = record.processes.get(_PROCESS)
+        if process is None or not processes.is_running(process):
+            return LabStatus(self.name, False, None, False, ())
+        answer = self._request("GET", "hosts")
+        return LabStatus(self.name, True, process.pid, answer["namespaces"], tuple(map(_host_status, answer["hosts"])))
+
+    def logs(self, host: str | None = None, lines: int = 50) -> str:
+        """The last lines of the lab, or of a host's SSH server."""
+        log = self.log if host is None else self._directory / "hosts" / host / "sshd.log"
+        return "\n".join(processes.tail(log, lines))
+
+    def calls(self) -> list[CallRecord]:
+        """Every run of a stand-in so far, in the order of their ends; what they read is not in it."""
+        return [CallRecord(**{**call, "arguments": tuple(call["arguments"])}) for call in self._request("GET", "calls")]
+
+    def break_(self, host: str, fault: Fault, *, times: int | None = None, at: int = 1, program: str | None = None) -> None:
+        """From now on something is wrong with a host.
+
+        `times`: downloads, packages and breaks happen that often, the rest is so until it is mended. `at`: it begins with that
+        call of a stand-in (of `program`), counted from now.
+        """
+        trouble = Trouble(fault=fault, times=times, at=at, program=program)
+        self._request("POST", f"hosts/{quote(host)}/faults", trouble.model_dump(mode="json"))
+
+    def mend(self, host: str, *faults: Fault) -> None:
+        """These faults of a host are over; by default all."""
+        self._request("DELETE", f"hosts/{quote(host)}/faults", [fault.value for fault in faults])
+
+    def wipe(self, host: str) -> None:
+        """Installs the operating system of a host anew; address and host key stay. Returns when it answers again."""
+        self._request("POST", f"hosts/{quote(host)}/wipe")
+
+    def reboot(self, host: str) -> None:
+        """Restarts a host. Returns when it answers again; its services may still be starting."""
+        self._request("POST", f"hosts/{quote(host)}/reboot")
+
+    def leaks(self) -> list[str]:
+        """What is otherwise on the hosts than when they were first started: files, packages, services, kernel settings, GPUs."""
+        found: list[str] = self._request("GET", "leaks")
+        return found
+
+    def tree(self, host: str) -> Path:
+        """A host's root directory on this machine."""
+        return self._directory / "hosts" / host / "root"
+
+    def _spawn(self, cluster: ControlPlane) -> None:
+        private_directory(self._directory)
+        _make_login_key(self.key_file)
+        write_private(self._directory / "key", secrets.token_hex(16))
+        record = Record(ports=dict(choose([_PROCESS])))
+        argv = (
+            *(sys.executable, "-m", "sandbox.hosts", "serve"),
+            f"--home={self._directory}",
+            f"--port={record.ports[_PROCESS]}",
+            f"--cluster={cluster.directory}",
+        )
+        started = processes.spawn(argv, self.log, {"PYTHONPATH": str(_PROJECT)})
+        record.processes[_PROCESS] = started
+        try:
+            record.save(self._record_file)
+        except OSError:
+            processes.stop([started], _STOP_GRACE_S)  # nobody could find it again
+            raise
+        deadline = time.monotonic() + _START_WAIT_S
+        while not self._answers():
+            if not processes.is_running(started):
+                reason = processes.why_it_died(self.log).partition("SandboxError: ")
+                raise SandboxError(reason[2] or f"the rehearsed hosts stopped while starting: {reason[0]} (log: {self.log})")
+            if time.monotonic() > deadline:
+                self._stop()
+                raise SandboxError(f"waited {_START_WAIT_S:.0f} s in vain for the rehearsed hosts to answer; see {self.log}")
+            time.sleep(_POLL_S)
+
+    def _answers(self) -> bool:
+        try:
+            self._request("GET", "hosts")
+        except SandboxError:
+            return False
+        return True
+
+    def _is_running(self) -> bool:
+        process = Record.load(self._record_file).processes.get(_PROCESS)
+        return process is not None and processes.is_running(process)
+
+    def _stop(self) -> None:
+        record = Record.load(self._record_file)
+        processes.stop(record.processes.values(), _STOP_GRACE_S)
+        record.processes.clear()
+        record.save(self._record_file)
+
+    def _request(self, method: str, route: str, body: Any = None) -> Any:
+        if not self._is_running():
+            raise SandboxError(
+                f"the rehearsed hosts of {self.name} do not run; `python -m sandbox start {self.name}` starts them"
+            )
+        url = f"http://{LOOPBACK}:{Record.load(self._record_file).ports[_PROCESS]}/{route}"
+        key = (self._directory / "key").read_text(encoding="utf-8")
+        try:
+            response = httpx.request(method, url, json=body, headers={"Authorization": key}, timeout=_ANSWER_S, trust_env=False)
+        except httpx.HTTPError as error:
+            raise SandboxError(f"the rehearsed hosts of {self.name} do not answer ({error}); their log is {self.log}") from error
+        if not response.is_success:
+            raise SandboxError(str(response.json()["message"]))
+        return response.json()
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """One command at a time; the lock lies beside the directory, which `reset` deletes."""
+        with explained_disk_errors(self._directory):
+            lock = filelock.FileLock(private_directory(self._home) / f"{self.name}.lock", mode=0o600)
+            private_directory(self._directory)
+            try:
+                with lock.acquire(timeout=_LOCK_WAIT_S):
+                    yield
+            except filelock.Timeout as error:
+                raise SandboxError(
+                    f"another command has worked on the rehearsed hosts of {self.name} for {_LOCK_WAIT_S:.0f} s; "
+                    f"try again when it is done (it holds {lock.lock_file})"
+                ) from error
+
+
+def _host_status(host: dict[str, Any]) -> HostStatus:
+    return HostStatus(
+        name=host["name"],
+        address=Address(host["address"], host["port"], host["host_key"]),
+        on=host["on"],
+        k3s=host["k3s"],
+        active=host["active"],
+        version=host["version"],
+        faults=tuple(host["faults"]),
+    )
+
+
+def _make_login_key(path: Path) -> None:
+    if path.exists():
+        return
+    key = ed25519.Ed25519PrivateKey.generate()
+    form = serialization.PrivateFormat.OpenSSH
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    write_private(path.with_suffix(".pub"), public + b"\n")
+    write_private(path, key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))

@@ -1,0 +1,1 @@
+"""An emulation of the official pulumi-command provider: `command:remote:Command` over real SSH."""
