@@ -13,7 +13,7 @@ import pulumi_kubernetes as kubernetes
 
 from components.accelerators import HostSoftwareArgs
 from components.cluster.k3s import K3sCluster
-from components.cluster.k3s.hosts import Host, HostArgs, Ssh, SshArgs
+from components.cluster.k3s.hosts import FOUNDER, Host, HostArgs, Ssh, SshArgs
 from components.cluster.k3s.observe import Observation, observe
 from components.cluster.k3s.settings import NVIDIA, K3sClusterArgs
 from components.inputs import InputError
@@ -110,6 +110,9 @@ def _args(
     for hosts in (args["servers"], *(pool["hosts"] for pool in args["node_pools"])):
         for name, host in hosts.items():
             _as_seen(host, seen[name])
+    first = next(iter(args["servers"]))
+    if not any(seen[name].k3s for name in args["servers"]):
+        args["servers"][first]["generation"] = FOUNDER + args["servers"][first]["generation"].removeprefix(FOUNDER)
     return args
 
 

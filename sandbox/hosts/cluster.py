@@ -20,10 +20,10 @@ from sandbox.control_plane import ControlPlane
 from sandbox.control_plane.api import Api
 from sandbox.control_plane.files import write_private
 from sandbox.errors import SandboxError
-from sandbox.hosts import k3s_config, nodes
+from sandbox.hosts import k3s_config, nodes, server_files
 from sandbox.hosts.faults import Fault
 from sandbox.hosts.host import Host
-from sandbox.hosts.k3s_config import DATA, DIRECTORY, Settings, StartError
+from sandbox.hosts.k3s_config import DATA, Settings, StartError
 from sandbox.hosts.network import listen
 from sandbox.hosts.programs.nvidia import instances
 from sandbox.hosts.relay import Relay
@@ -35,20 +35,7 @@ SERVER, AGENT = "k3s.service", "k3s-agent.service"
 _RETRY_S = 2.0
 _NOTICED_S = 5.0
 """Kubernetes takes 50 seconds to see that a node is silent."""
-_RUNTIMES = (
-    "crun",
-    "lunatic",
-    "nvidia",
-    "nvidia-cdi",
-    "nvidia-experimental",
-    "slight",
-    "spin",
-    "wasmedge",
-    "wasmer",
-    "wasmtime",
-    "wws",
-)
-_ETCD = f"{DATA}/server/db/etcd"
+_SQLITE, _ETCD = f"{DATA}/server/db", f"{DATA}/server/db/etcd"
 _PASSWORD = "/etc/rancher/node/password"  # noqa: S105 - a path
 
 
@@ -113,8 +100,7 @@ class Cluster:
         """The end of the lab's process: nothing is tried again, and the control plane stops."""
         self._ended.set()
         self._wanted.clear()
-        if self._memory.members:
-            self.plane.stop()
+        self.plane.stop()
 
     def _keep_trying(self, host: Host, mark: object, unit: str) -> None:
         """systemd's Restart=always, or an agent that looks for a server."""
@@ -160,7 +146,7 @@ class Cluster:
     def _serve(self, host: Host, settings: Settings, version: str) -> None:
         with self._lock:
             self.forget_lost()
-            if not host.tree.exists(f"{DATA}/server/db"):
+            if not host.tree.exists(_SQLITE):
                 self._found_or_join(host, settings)
             elif host.name not in self._memory.members:
                 raise StartError("etcd: member has been permanently removed from the cluster")
@@ -168,20 +154,17 @@ class Cluster:
                 raise StartError("bootstrap data already found and encrypted with different token")
             self.plane.start(ensure(REHEARSAL), (), self._names(settings))
             node = self._identify(host, settings)
+            server_files.write(
+                host, settings, self._authority_hash(), self._memory.token, self._memory.agent_token, self._kubeconfig()
+            )
+            self._open(host)
+            if "runtimes" not in settings.items("disable"):
+                with self.plane.connect() as api:
+                    nodes.ship_runtimes(api)
+            self._become_node(host, settings, version)
+            host.tree.mkdir(_ETCD if self._memory.etcd else _SQLITE, 0o700)
             self._memory.members[host.name] = node
             self._save()
-            self._write_server_files(host, settings)
-            self._open(host)
-            with self.plane.connect() as api:
-                for name in _RUNTIMES if "runtimes" not in settings.items("disable") else ():
-                    runtime = {
-                        "apiVersion": "node.k8s.io/v1",
-                        "kind": "RuntimeClass",
-                        "metadata": {"name": name},
-                        "handler": name,
-                    }
-                    api.apply(f"/apis/node.k8s.io/v1/runtimeclasses/{name}", runtime)
-        self._become_node(host, settings, version)
 
     def _found_or_join(self, host: Host, settings: Settings) -> None:
         """The first server makes the cluster, every other one is told which it joins."""
@@ -207,22 +190,6 @@ class Cluster:
             self._drop_deleted_members(api)
         if name in self._memory.members.values():
             raise StartError("etcd cluster join failed: duplicate node name found, please use a unique name for this node")
-
-    def _write_server_files(self, host: Host, settings: Settings) -> None:
-        tree, memory = host.tree, self._memory
-        authority = self._authority_hash()
-        for directory in (f"{DATA}/server", f"{DATA}/server/tls", _ETCD if memory.etcd else f"{DATA}/server/db"):
-            tree.mkdir(directory, 0o700)
-        tree.mkdir(f"{DATA}/server/manifests")
-        tree.write(f"{DATA}/server/token", f"K10{authority}::server:{memory.token}\n", 0o600)
-        tree.link(f"{DATA}/server/node-token", f"{DATA}/server/token")
-        if settings.agent_token:
-            tree.write(f"{DATA}/server/agent-token", f"K10{authority}::node:{memory.agent_token}\n", 0o600)
-        else:
-            tree.link(f"{DATA}/server/agent-token", f"{DATA}/server/token")
-        kubeconfig = self.plane.kubeconfig.read_text(encoding="utf-8").replace(self.plane.server, f"https://127.0.0.1:{PORT}")
-        mode = int(str(settings.raw.get("write-kubeconfig-mode", "0600")), 8)
-        tree.write(str(settings.raw.get("write-kubeconfig", f"{DIRECTORY}/k3s.yaml")), kubeconfig, mode)
 
     def _open(self, host: Host) -> None:
         """Port 6443 of the host."""
@@ -304,7 +271,7 @@ class Cluster:
             if not self._memory.members:
                 return
             hosts = [self._hosts[name] for name in self._memory.members]
-            if not any(host.tree.exists(f"{DATA}/server/db") for host in hosts):
+            if not any(host.tree.exists(_SQLITE) for host in hosts):
                 self._memory = _Memory()
                 self._nodes.clear()
                 self._save()
@@ -337,14 +304,16 @@ class Cluster:
         if _password(token) not in accepted:
             raise StartError("failed to validate token: not authorized")
 
+    def _kubeconfig(self) -> str:
+        return self.plane.kubeconfig.read_text(encoding="utf-8").replace(self.plane.server, f"https://127.0.0.1:{PORT}")
+
     def _authority_hash(self) -> str:
         return hashlib.sha256(self.plane.pki.certificate("ca").read_bytes()).hexdigest()
 
     def _drop_deleted_members(self, api: Api) -> None:
         """k3s takes a server out of etcd when its node is deleted."""
-        gone = [name for name, node in self._memory.members.items() if not api.is_there(nodes.path(node))]
-        for name in gone:
-            if name not in self._nodes:
+        for name, node in list(self._memory.members.items()):
+            if not api.is_there(nodes.path(node)):
                 del self._memory.members[name]
 
     def after_deletion(self) -> None:

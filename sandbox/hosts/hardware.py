@@ -22,7 +22,7 @@ class OsFacts:
     codename: str
     kernel: str
     packages: str
-    """Its package manager: apt, dnf or apk."""
+    """Its package manager: apt, dnf, zypper or apk."""
 
 
 OS_FACTS = {
@@ -31,7 +31,9 @@ OS_FACTS = {
     Os.DEBIAN_12: OsFacts("Debian GNU/Linux", "", "bookworm", "6.1.0-40-amd64", "apt"),
     Os.DEBIAN_13: OsFacts("Debian GNU/Linux", "", "trixie", "6.12.48+deb13-amd64", "apt"),
     Os.RHEL_9: OsFacts("Red Hat Enterprise Linux", "fedora", "", "5.14.0-570.el9.x86_64", "dnf"),
+    Os.RHEL_10: OsFacts("Red Hat Enterprise Linux", "centos fedora", "", "6.12.0-55.el10.x86_64", "dnf"),
     Os.ROCKY_9: OsFacts("Rocky Linux", "rhel centos fedora", "", "5.14.0-570.el9.x86_64", "dnf"),
+    Os.SLES_15: OsFacts("SLES", "suse", "", "6.4.0-150600.21-default", "zypper"),
     Os.ALPINE_3_22: OsFacts("Alpine Linux", "", "", "6.12.45-0-lts", "apk"),
 }
 

@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
 from pydantic import BaseModel, ConfigDict
 
 from sandbox.control_plane.files import private_directory, write_private
 from sandbox.hosts.base import STAND_INS, clone
 from sandbox.hosts.faults import Fault, Trouble
 from sandbox.hosts.hardware import driver_version_file, fixed_files, modules_file, swaps_file, sysctl_files
+from sandbox.hosts.keys import key_pair
 from sandbox.hosts.network import Network, listen
 from sandbox.hosts.outfit import furnish
 from sandbox.hosts.power import Power
@@ -84,8 +83,8 @@ class Host:
         self.lock = threading.RLock()
         self.tree = Tree(home / "root")
         self.troubles = Troubles()
-        self.key = _host_key(home / "host_key")
-        self._other_key = _host_key(home / "other_key")
+        self.key = key_pair(home / "host_key")
+        self._other_key = key_pair(home / "other_key")
         self.state = self._load(state)
         self.power = Power(name, self.tree.root, network, self.state.index, home / "sshd.log")
         self._closers: dict[str, Callable[[], None]] = {}
@@ -315,14 +314,3 @@ def installed_driver(packages: Mapping[str, str]) -> str | None:
     """Version of the NVIDIA driver among installed packages."""
     drivers = [version for name, version in packages.items() if re.fullmatch(r"nvidia-(headless-\d+-server-open|open)", name)]
     return drivers[0].partition("-")[0] if drivers else None
-
-
-def _host_key(path: Path) -> str:
-    """The public half of the key in `path`, made if need be."""
-    if not path.exists():
-        fresh = ed25519.Ed25519PrivateKey.generate()
-        form = serialization.PrivateFormat.OpenSSH
-        write_private(path, fresh.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
-    key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
-    public = serialization.PublicFormat.OpenSSH
-    return key.public_key().public_bytes(serialization.Encoding.OpenSSH, public).decode()

@@ -1,5 +1,6 @@
 """A lab: rehearsed hosts, started, looked at, broken, stopped and deleted as one thing."""
 
+import os
 import re
 import secrets
 import shutil
@@ -14,8 +15,6 @@ from urllib.parse import quote
 
 import filelock
 import httpx
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from sandbox.control_plane import ControlPlane, processes
 from sandbox.control_plane.files import explained_disk_errors, private_directory, write_private
@@ -23,9 +22,11 @@ from sandbox.control_plane.ports import LOOPBACK, choose
 from sandbox.control_plane.record import Record
 from sandbox.errors import SandboxError
 from sandbox.hosts.faults import Fault, Trouble
+from sandbox.hosts.keys import key_pair
 from sandbox.hosts.openssh import ensure_sshd
 from sandbox.hosts.outfit import LOGIN_USER
 from sandbox.hosts.spec import BASTION, HostSpec
+from sandbox.toolchain import HOSTS, REHEARSAL, ensure
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 _HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -125,7 +126,9 @@ class Lab:
                 )
         with self._exclusive():
             if not self._is_running():
-                ensure_sshd()  # here it can say what it does
+                # Here they can say what they do; the lab's own process finds them made.
+                ensure((*REHEARSAL, *HOSTS))
+                ensure_sshd()
                 self._spawn(cluster)
             hosts = {name: spec.model_dump(mode="json", by_alias=True) for name, spec in specs.items()}
             self._request("PUT", "hosts", {"hosts": hosts, "bastion": bastion})
@@ -195,7 +198,7 @@ class Lab:
 
     def _spawn(self, cluster: ControlPlane) -> None:
         private_directory(self._directory)
-        _make_login_key(self.key_file)
+        write_private(self.key_file.with_suffix(".pub"), f"{key_pair(self.key_file)}\n")
         write_private(self._directory / "key", secrets.token_hex(16))
         record = Record(ports=dict(choose([_PROCESS])))
         argv = (
@@ -204,7 +207,8 @@ class Lab:
             f"--port={record.ports[_PROCESS]}",
             f"--cluster={cluster.directory}",
         )
-        started = processes.spawn(argv, self.log, {"PYTHONPATH": str(_PROJECT)})
+        cache = {name: os.environ[name] for name in ("XDG_CACHE_HOME",) if name in os.environ}
+        started = processes.spawn(argv, self.log, {"PYTHONPATH": str(_PROJECT), **cache})
         record.processes[_PROCESS] = started
         try:
             record.save(self._record_file)
@@ -279,13 +283,3 @@ def _host_status(host: dict[str, Any]) -> HostStatus:
         version=host["version"],
         faults=tuple(host["faults"]),
     )
-
-
-def _make_login_key(path: Path) -> None:
-    if path.exists():
-        return
-    key = ed25519.Ed25519PrivateKey.generate()
-    form = serialization.PrivateFormat.OpenSSH
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    write_private(path.with_suffix(".pub"), public + b"\n")
-    write_private(path, key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))

@@ -7,7 +7,7 @@ from typing import Any
 
 from components.quantities import quantity
 from planner.catalog import accelerator
-from sandbox.control_plane import nodes
+from sandbox.control_plane import annotations, nodes
 from sandbox.control_plane.api import Api
 from sandbox.control_plane.machines import Machine
 from sandbox.control_plane.node_groups import Accelerator
@@ -16,10 +16,22 @@ from sandbox.hosts.host import Host
 from sandbox.hosts.k3s_config import Settings
 
 OWNER = "k3s"
-MIG_ANNOTATION = "sandbox.llm-platform/mig"
-"""MIG instances of a node: profile to number, as JSON."""
 STOPPED_ANNOTATION = "sandbox.llm-platform/stopped"
 """On a node whose kubelet does not run: kwok leaves it alone."""
+
+_RUNTIMES = (
+    "crun",
+    "lunatic",
+    "nvidia",
+    "nvidia-cdi",
+    "nvidia-experimental",
+    "slight",
+    "spin",
+    "wasmedge",
+    "wasmer",
+    "wasmtime",
+    "wws",
+)
 
 
 def path(name: str) -> str:
@@ -40,7 +52,7 @@ def register(api: Api, host: Host, settings: Settings, version: str, mig: dict[s
         "containerRuntimeVersion": "containerd://2.2.2-k3s1",
         "bootID": host.state.boot,
     }
-    node["metadata"]["annotations"][MIG_ANNOTATION] = json.dumps(mig)
+    node["metadata"]["annotations"][annotations.MIG] = json.dumps(mig)
     if api.is_there(path(machine.name)):
         api.patch(
             path(machine.name), {"metadata": {"annotations": {**node["metadata"]["annotations"], STOPPED_ANNOTATION: None}}}
@@ -50,10 +62,17 @@ def register(api: Api, host: Host, settings: Settings, version: str, mig: dict[s
     api.apply(f"{path(machine.name)}/status", status)
 
 
+def ship_runtimes(api: Api) -> None:
+    """The RuntimeClass objects that k3s brings (docs.k3s.io, "Advanced Options", Alternative Container Runtime Support)."""
+    for name in _RUNTIMES:
+        runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}, "handler": name}
+        api.apply(f"/apis/node.k8s.io/v1/runtimeclasses/{name}", runtime)
+
+
 def tell_mig(api: Api, name: str, mig: dict[str, int]) -> None:
     """The MIG instances of a node are these now; a node that is not there is left so."""
     if api.is_there(path(name)):
-        api.patch(path(name), {"metadata": {"annotations": {MIG_ANNOTATION: json.dumps(mig)}}})
+        api.patch(path(name), {"metadata": {"annotations": {annotations.MIG: json.dumps(mig)}}})
 
 
 def stop(api: Api, name: str) -> None:

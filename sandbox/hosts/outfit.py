@@ -25,6 +25,7 @@ _DIRECTORIES = (
 _DIRECTORIES_OF = {
     "apt": ("/etc/apt/sources.list.d", "/etc/apt/keyrings", "/var/lib/dpkg", "/var/cache/apt/archives"),
     "dnf": ("/etc/yum.repos.d", "/etc/pki/rpm-gpg", "/etc/sysconfig", "/var/lib/rpm"),
+    "zypper": ("/etc/zypp/repos.d", "/etc/sysconfig", "/var/lib/rpm"),
     "apk": ("/etc/apk",),
 }
 
@@ -36,7 +37,8 @@ _SYSTEMD = ("hostnamectl", "journalctl", "systemctl", "timedatectl")
 _PROGRAMS_OF = {
     "apt": (*_SYSTEMD, "apt-get", "apt-mark", "dpkg", "dpkg-query"),
     "dnf": (*_SYSTEMD, "dnf", "getenforce", "rpm", "yum"),
-    "apk": ("apk",),
+    "zypper": (*_SYSTEMD, "rpm", "zypper"),
+    "apk": (),
 }
 
 _SSHD = """\

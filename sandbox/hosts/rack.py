@@ -122,7 +122,7 @@ class Rack:
             "k3s": role,
             "active": unit in host.state.active,
             "version": installed_version(host),
-            "faults": [fault.name for fault in Fault if host.troubles.holds(fault)],
+            "faults": sorted(fault.name for fault in host.troubles.all()),
         }
 
     def _host(self, name: str, spec: HostSpec) -> Host:
@@ -148,12 +148,14 @@ class Rack:
     def _before(self, call: Call) -> None:
         """Faults that happen at a call."""
         host = call.host
+        before = host.troubles.all()
         host.troubles.count(call.program)
         if host.troubles.strike(Fault.POWER_LOST):
             self.reboot(host)
         elif host.troubles.strike(Fault.CONNECTION_LOST):
             host.power.drop_connections()
-        host.settle()
+        if host.troubles.all() != before:
+            host.settle()
 
     def _reboot(self, call: Call) -> int:
         threading.Timer(0.2, self.reboot, [call.host]).start()

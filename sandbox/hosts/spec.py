@@ -21,7 +21,9 @@ class Os(StrEnum):
     DEBIAN_12 = "debian-12"
     DEBIAN_13 = "debian-13"
     RHEL_9 = "rhel-9"
+    RHEL_10 = "rhel-10"
     ROCKY_9 = "rocky-9"
+    SLES_15 = "sles-15.6"
     ALPINE_3_22 = "alpine-3.22"
 
 

@@ -46,10 +46,14 @@ class Troubles:
                 if item.trouble.program in (None, program):
                     item.seen += 1
 
+    def all(self) -> frozenset[Fault]:
+        """Those that hold now."""
+        with self._lock:
+            return frozenset(item.trouble.fault for item in self._set if item.holds)
+
     def holds(self, fault: Fault) -> bool:
         """Whether it is so now."""
-        with self._lock:
-            return any(item.holds and item.trouble.fault is fault for item in self._set)
+        return fault in self.all()
 
     def strike(self, fault: Fault) -> bool:
         """Whether it happens now; counted, for one that happens a number of times."""

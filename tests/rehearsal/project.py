@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import yaml
 
@@ -89,6 +90,16 @@ class RehearsedProject:
         layout = Layout(self.root / ".sandbox" / "clusters" / self.stack)
         record = Record.load(layout.record)
         return Api(f"https://127.0.0.1:{record.ports['kube-apiserver']}", layout.pki, "admin")
+
+    def events(self, collection: str, version: str) -> list[dict[str, Any]]:
+        """What happened to the collection at that path since a resource version."""
+        layout = Layout(self.root / ".sandbox" / "clusters" / self.stack)
+        server = f"https://127.0.0.1:{Record.load(layout.record).ports['kube-apiserver']}"
+        with httpx.Client(base_url=server, verify=layout.pki.tls_context("admin"), trust_env=False, timeout=10) as client:
+            query = {"watch": "true", "resourceVersion": version, "timeoutSeconds": "1"}
+            events = [json.loads(line) for line in client.get(collection, params=query).text.splitlines()]
+        assert not [event for event in events if event["type"] == "ERROR"], events
+        return events
 
     def processes(self) -> list[psutil.Process]:
         """Every process that has this project's directory in its command line."""

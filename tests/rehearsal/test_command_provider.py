@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from pulumi_command import local, remote
 
 from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
-from tests.rehearsal.kubernetes_support import Program, Run, StackUnderTest
+from tests.rehearsal.kubernetes_support import Program, Run, StackUnderTest, eventually
 from tests.ssh_server import SshServer, public, ssh_server
 
 pytestmark = pytest.mark.rehearsal
@@ -182,7 +182,7 @@ def test_a_host_that_comes_up_late_is_waited_for(stack: StackUnderTest, server: 
     program = command(server, connection=connection(server, port=late, dial_error_limit=-1))
     thread = threading.Thread(target=lambda: run.append(stack.up(program)))
     thread.start()
-    eventually(lambda: any(child.name() == "pulumi" for child in psutil.Process().children()))
+    eventually(lambda: bool(engines()))
     time.sleep(2)
     with forwarding(late, server.port):
         thread.join(60)
@@ -296,12 +296,11 @@ def test_a_run_that_is_ended_ends_the_command(stack: StackUnderTest, server: Ssh
     pid = server.folder / "pid"
     eventually(lambda: pid.exists() and pid.read_text().strip() != "")
     sleeping = psutil.Process(int(pid.read_text()))
-    for child in psutil.Process().children():
-        if child.name() == "pulumi":
-            child.send_signal(number)
+    for engine in engines():
+        engine.send_signal(number)
     thread.join(30)
     assert not run[0].succeeded
-    eventually(lambda: not sleeping.is_running() or sleeping.status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: has_ended(sleeping))
     if number == signal.SIGINT:
         assert f"the create command on 127.0.0.1:{server.port} was ended: the run was interrupted" in "\n".join(run[0].errors)
     for lock in (stack.folder / "state").rglob("locks/**/*.json"):
@@ -317,11 +316,20 @@ def test_a_command_has_the_time_of_its_resource(stack: StackUnderTest, server: S
     assert not os.path.exists(f"/proc/{(server.folder / 'pid').read_text().strip()}")  # noqa: PTH110
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def engines() -> list[psutil.Process]:
+    """The engines this process runs at the moment."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [child] if child.name() == "pulumi" else []
+    return found
 
 
 @contextlib.contextmanager

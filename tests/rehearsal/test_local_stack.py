@@ -38,7 +38,7 @@ def _set_context_length(tokens: int, project: RehearsedProject) -> None:
 
 def test_up_brings_the_model_up_and_says_where_it_answers(project: RehearsedProject) -> None:
     output = project.succeed("up")
-    assert "32 created" in output
+    assert "34 created" in output
     assert f"http://{MODEL}.models.svc:8000/v1" in output
     assert "requests of 8,192 tokens at once" in output
     assert "vllm serve /models/Qwen--Qwen2.5-7B-Instruct-AWQ/" in output
@@ -69,7 +69,7 @@ def test_status_tells_programs_what_runs(project: RehearsedProject) -> None:
 
 
 def test_a_second_up_changes_nothing(project: RehearsedProject) -> None:
-    assert re.search(r"Resources:\n +32 unchanged\n", project.succeed("up"))
+    assert re.search(r"Resources:\n +34 unchanged\n", project.succeed("up"))
 
 
 def test_a_preview_shows_a_change_and_makes_none(project: RehearsedProject) -> None:

@@ -10,15 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
 from components.serving.invariants import START, broken
 from components.serving.verification.objects import is_ready, leads
 from components.types import NodePool
-from sandbox.control_plane.components import Layout
-from sandbox.control_plane.record import Record
 from sandbox.project import Project
 from settings.clusters import ExistingClusterSettings
 from tests.conftest import ROOT
@@ -99,7 +96,9 @@ def _change(project: RehearsedProject, change: Callable[[Models], None]) -> Chan
     before, versions = _objects(project)
     project.succeed("up")
     after, _ = _objects(project)
-    return Change(preview, before, after, {name: _events(project, name, versions[name]) for name in ("pods", "claims")})
+    return Change(
+        preview, before, after, {name: project.events(COLLECTIONS[name], versions[name]) for name in ("pods", "claims")}
+    )
 
 
 def _objects(project: RehearsedProject) -> tuple[dict[str, list[Object]], dict[str, str]]:
@@ -108,17 +107,6 @@ def _objects(project: RehearsedProject) -> tuple[dict[str, list[Object]], dict[s
         answers = {name: api.get(path) for name, path in COLLECTIONS.items()}
     versions = {name: answer["metadata"]["resourceVersion"] for name, answer in answers.items()}
     return {name: list(answer["items"]) for name, answer in answers.items()}, versions
-
-
-def _events(project: RehearsedProject, collection: str, version: str) -> list[Object]:
-    """What happened to a collection since that version."""
-    layout = Layout(project.root / ".sandbox" / "clusters" / project.stack)
-    server = f"https://127.0.0.1:{Record.load(layout.record).ports['kube-apiserver']}"
-    with httpx.Client(base_url=server, verify=layout.pki.tls_context("admin"), trust_env=False, timeout=10) as client:
-        query = {"watch": "true", "resourceVersion": version, "timeoutSeconds": "1"}
-        events = [json.loads(line) for line in client.get(COLLECTIONS[collection], params=query).text.splitlines()]
-    assert not [event for event in events if event["type"] == "ERROR"], events
-    return events
 
 
 def _servers(pods: list[Object], model: str) -> list[Object]:

@@ -51,7 +51,7 @@ def build(
 
 async def _joined_hosts(hosts: Mapping[str, Host], _ssh: Ssh, _key: str | None) -> dict[str, Observation]:
     """Hosts that were made nodes once, since what is new would have another generation in each recording."""
-    return {name: Observation(generation="first", k3s="v1.36.3+k3s1") for name in hosts}
+    return {name: Observation(generation="founder-0" if name == "rack-1" else "first", k3s="v1.36.3+k3s1") for name in hosts}
 
 
 def objects(recording: Recording) -> str:

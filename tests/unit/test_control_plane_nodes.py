@@ -39,6 +39,11 @@ def _read(raw: object) -> tuple[NodeGroup, ...]:
             "sandbox:nodes[0].taints[0].effect: 'Never' is not known; use 'NoSchedule', 'PreferNoSchedule' or 'NoExecute'",
         ),
         (
+            [PLAIN | {"accelerator": {"resource": "nvidia.com/gpu", "mig": {"40gb": 2}}}],
+            "sandbox:nodes[0].accelerator.mig.40gb: '40gb' is no MIG profile; use a name as `nvidia-smi mig -lgip` lists it, "
+            "e.g. 3g.40gb",
+        ),
+        (
             [PLAIN | {"accelerator": {"count": 1}}],
             "sandbox:nodes[0].accelerator.resource is missing; add it, e.g. resource: nvidia.com/gpu",
         ),
@@ -115,6 +120,14 @@ def test_an_instance_type_gives_size_labels_and_devices() -> None:
         "pods": "110",
     }
     assert _status(name="arm", instanceType="g5g.xlarge")[0]["metadata"]["labels"]["kubernetes.io/arch"] == "arm64"
+
+
+def test_what_gpus_are_cut_into_is_told_of_the_whole_node() -> None:
+    cut = {"resource": "nvidia.com/gpu", "count": 8, "product": "NVIDIA-H100-80GB-HBM3", "mig": {"3g.40gb": 2}}
+    node, _ = _status(**PLAIN, accelerator=cut)
+    assert json.loads(node["metadata"]["annotations"]["sandbox.llm-platform/mig"]) == {"3g.40gb": 16}
+    whole, _ = _status(**PLAIN, accelerator=cut | {"mig": {}})
+    assert "sandbox.llm-platform/mig" not in whole["metadata"]["annotations"]
 
 
 def test_builtin_plugins_offer_devices_at_once_and_neuron_offers_cores_too() -> None:

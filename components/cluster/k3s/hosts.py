@@ -40,6 +40,10 @@ HostKey = Annotated[str, AfterValidator(_host_key)]
 """Type and base64 of a host's public key, as the second and third column of known_hosts."""
 
 
+FOUNDER = "founder-"
+"""What the generation of the server begins with that the cluster began with."""
+
+
 class HostArgs(TypedDict):
     """One host."""
 
@@ -50,7 +54,8 @@ class HostArgs(TypedDict):
     port: NotRequired[int]
     """Port of its SSH server; the one of the SSH settings by default."""
     generation: NotRequired[str]
-    """What `observe` read, another text once the host was wiped: then it is prepared and joined again."""
+    """What `observe` read, another text once the host was wiped: then it is prepared and joined again. That of the first server
+    begins with `founder-` where the cluster began with it."""
     k3s: NotRequired[str | None]
     """Version of k3s that was seen to run there; None for a host that is new."""
     reachable: NotRequired[bool]

@@ -34,7 +34,6 @@ from components.cluster.k3s.nodes import (
 from components.cluster.k3s.scripts import launcher
 from components.cluster.k3s.settings import K3sClusterArgs, K3sSettings
 from components.cluster.k3s.versions import minor_version
-from components.cluster.kubeconfig import cluster_identity
 from components.inputs import validate
 
 _LOOK = 120
@@ -59,42 +58,61 @@ class K3sCluster(PlatformComponent):
         super().__init__(name, opts)
         self._settings = settings = validate(K3sSettings, args, f"K3sCluster {name}")
         everyone = nodes(settings)
-        servers = [node for node in everyone if node.role is Role.SERVER]
-        # Whoever has the cluster speaks for it: the first server may have been wiped.
-        speaker = next((node for node in servers if node.host.reachable and node.host.k3s), servers[0])
-        servers.sort(key=lambda node: node is not speaker)
+        self._servers = servers = [node for node in everyone if node.role is Role.SERVER]
         agents = [node for node in everyone if node.role is Role.AGENT]
+        founder = settings.founder()
+        # Whoever is asked what the cluster is; answered once, since a server that was wiped is not the cluster.
+        speaker = next((node for node in servers if founder is None and node.host.reachable and node.host.k3s), servers[0])
+        once = _INPUTS if settings.is_there() else None
 
         looked = [self._command(node, "preflight", preflight(node, settings), limit=_LOOK) for node in everyone]
         prepared = {
             node.name: self._command(node, "prepare", prepare(node, settings), after=looked, limit=_INSTALL, delete=True)
             for node in everyone
         }
-        self._speaker = speaker
         self._prepared = prepared
-        done = self._node(speaker, [])
-        tokens = self._command(speaker, "tokens", reading("tokens", speaker, settings), after=[done], limit=_LOOK, private=True)
-        settled = [done]
-        for node in servers[1:]:
-            done = self._node(node, [done], tokens)
-            settled.append(done)
-        last_server = turn = done
+        settled: list[pulumi.Resource] = []
+        if founder is not None:
+            settled.append(self._node(servers[0], []))
+        tokens = self._command(
+            speaker,
+            "tokens",
+            reading("tokens", settings.version),
+            after=settled,
+            limit=_LOOK,
+            private=True,
+            keep=once,
+            of_all=True,
+        )
+        for node in servers[len(settled) :]:
+            settled.append(self._node(node, settled[-1:], tokens))
+        last_server = turn = settled[-1]
         for node in agents:
             # A node that works already waits for its turn, so that only one is away at a time.
             done = self._node(node, [turn if node.host.k3s else last_server], tokens)
             settled.append(done)
             if node.host.k3s:
                 turn = done
+        # Apart from the kubeconfig, whose certificates are renewed: while the identity is not known, a preview would replace
+        # everything on the cluster.
+        identity = self._command(
+            speaker, "identity", reading("identity", ""), after=settled[:1], limit=_LOOK, keep=once, of_all=True
+        )
         read = self._command(
-            speaker, "kubeconfig", reading("kubeconfig", speaker, settings), after=settled, limit=_LOOK, private=True
+            speaker,
+            "kubeconfig",
+            reading("kubeconfig", settings.version),
+            after=settled,
+            limit=_LOOK,
+            private=True,
+            keep=["connection", "create"] if settings.is_there() else None,
+            of_all=True,
+            triggers=[identity.stdout],
         )
 
         address = settings.api_address()
         self.kubeconfig = pulumi.Output.secret(read.stdout.apply(lambda text: reachable(text, address, settings.cluster_name)))
-        # The identity is a hash of public facts, so it may be shown although the kubeconfig may not.
-        self.identifier = pulumi.Output.concat(
-            settings.cluster_name, "-", pulumi.Output.unsecret(self.kubeconfig.apply(cluster_identity))
-        )
+        self.identifier = pulumi.Output.concat(settings.cluster_name, "-", identity.stdout)
         self.finish()
 
     @property
@@ -122,11 +140,17 @@ class K3sCluster(PlatformComponent):
         # It is an identifier of the secrets and none itself.
         known = pulumi.Output.unsecret(secret.stdout)
         drained = self._command(
-            node, "drain", drain(node, settings), on=self._speaker, after=[secret, *after], limit=DRAIN + _LOOK, delete=True
+            node, "drain", drain(node, settings), on=self._other(node), after=[secret, *after], limit=DRAIN + _LOOK, delete=True
         )
         script = known.apply(lambda identifier: install(node, settings, identifier))
         made = self._command(node, "node", script, after=[drained], limit=_INSTALL)
-        return self._command(node, "settle", settle(node, settings), on=self._speaker, after=[made], limit=START + _LOOK)
+        # A server settles itself; the first may not be there yet for another to do it.
+        where = node if node.role is Role.SERVER else self._servers[0]
+        return self._command(node, "settle", settle(node, settings), on=where, after=[made], limit=START + _LOOK)
+
+    def _other(self, node: Node) -> Node:
+        """The server that speaks of a node which may be gone; always the same one, so that nothing changes by itself."""
+        return next((server for server in self._servers if server.name != node.name), node)
 
     def _secrets(self, node: Node, tokens: command.remote.Command | None) -> pulumi.Output[str]:
         registries = self._settings.registries
@@ -151,23 +175,31 @@ class K3sCluster(PlatformComponent):
         limit: int,
         delete: bool = False,
         private: bool = False,
+        keep: list[str] | None = None,
+        of_all: bool = False,
+        triggers: list[Any] | None = None,
     ) -> command.remote.Command:
-        """One script for a host; it runs there, or `on` another. `private` keeps what it prints out of sight."""
+        """One script for a host; it runs there, or `on` another.
+
+        `private` hides what it prints, `keep` names inputs whose changes count for nothing, `of_all` says that it is the whole
+        cluster's, and whatever changes in `triggers` has it run anew.
+        """
         ssh = self._settings.ssh
         where = on or node
         reached = node.host.reachable and where.host.reachable
-        options = self.child(depends_on=after, timeout=limit, ignore_changes=None if reached else _INPUTS)
+        options = self.child(depends_on=after, timeout=limit, ignore_changes=keep if reached else _INPUTS)
         if private:
             options = pulumi.ResourceOptions.merge(
                 options, pulumi.ResourceOptions(additional_secret_outputs=["stdout", "stderr"])
             )
         logging = command.remote.Logging.NONE if private else command.remote.Logging.STDOUT_AND_STDERR
         return command.remote.Command(
-            self.child_name(node.name, phase),
+            self.child_name(phase) if of_all else self.child_name(node.name, phase),
             connection=connection(where.host, ssh),
             create=launcher("apply", where.name, ssh.user, sudo=ssh.sudo),
             delete=launcher("remove", where.name, ssh.user, sudo=ssh.sudo) if delete else None,
             stdin=script,
+            triggers=triggers,
             logging=logging,
             # What servers of SSH refuse: it would go through the environment.
             add_previous_output_in_env=False,

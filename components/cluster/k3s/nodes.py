@@ -237,7 +237,7 @@ def install(node: Node, settings: K3sSettings, secrets_id: str) -> str:
             "HARDENED": yes(hardened),
             "ENDPOINT": settings.api_address(),
             "SERVERS": " ".join(host.address for name, host in settings.servers.items() if name != node.name),
-            "FIRST": yes(_begins(node, settings)),
+            "FIRST": yes(node.name == settings.founder()),
             "MIRROR": settings.mirror or "",
             "NVIDIA": yes(node.nvidia),
             "MIG": yes(mig is not None),
@@ -246,12 +246,6 @@ def install(node: Node, settings: K3sSettings, secrets_id: str) -> str:
     )
 
 
-def _begins(node: Node, settings: K3sSettings) -> bool:
-    """Whether a cluster begins with this server when no other answers: never while another one has k3s, running or not."""
-    (first, host), *others = settings.servers.items()
-    return node.name == first and (host.k3s is not None or all(other.k3s is None for _, other in others))
-
-
-def reading(name: str, node: Node, settings: K3sSettings) -> str:
-    """`tokens` or `kubeconfig`: printed by a server, and again after it was upgraded or made anew."""
-    return script("lib", name, values={"HOST": node.name, "SINCE": f"{node.host.generation} {settings.version}"})
+def reading(name: str, since: str) -> str:
+    """`tokens`, `identity` or `kubeconfig`: printed by a server, and again whenever `since` is another text."""
+    return script("lib", name, values={"HOST": "the cluster", "SINCE": since})

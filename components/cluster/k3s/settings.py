@@ -9,6 +9,7 @@ from components.accelerators.sharing import sharing_labels
 from components.cluster.eks_pool import POOL_LABEL
 from components.cluster.k3s.config import Component, Registry, RegistryArgs, Snapshots, SnapshotsArgs, Version
 from components.cluster.k3s.hosts import (
+    FOUNDER,
     Address,
     Host,
     HostArgs,
@@ -216,6 +217,18 @@ class K3sSettings(Model):
         yield from self.servers.items()
         for pool in self.node_pools:
             yield from pool.hosts.items()
+
+    def is_there(self) -> bool:
+        """Whether a server was seen that has the cluster."""
+        return any(host.reachable and host.k3s for host in self.servers.values())
+
+    def founder(self) -> str | None:
+        """The server that the cluster began with, or begins with; None once that one was wiped and joined again as any other.
+
+        It is known by its generation, since what is installed on it does not tell.
+        """
+        first, host = next(iter(self.servers.items()))
+        return first if host.generation.startswith(FOUNDER) or not self.is_there() else None
 
     def api_address(self) -> str:
         """Where the API is reached."""

@@ -14,6 +14,7 @@ from sandbox.hosts.hardware import OS_FACTS, kernel_of
 from sandbox.hosts.host import Host
 from sandbox.hosts.outfit import install_stand_in
 from sandbox.hosts.programs.options import parse
+from sandbox.hosts.spec import Os
 
 TOOLKIT = ("libnvidia-container1", "libnvidia-container-tools", "nvidia-container-toolkit-base", "nvidia-container-toolkit")
 _TOOLKIT_VERSIONS = ("1.17.8", "1.18.0", "1.18.1", "1.19.0", "1.20.0", "1.20.1")
@@ -61,6 +62,8 @@ def preinstall(host: Host) -> None:
         names = (f"nvidia-headless-{branch}-server-open", f"nvidia-utils-{branch}-server") if apt else ("nvidia-open",)
         for name in names:
             add(host, name, f"{spec.driver}-{'0ubuntu1' if apt else '1.el9'}")
+    if spec.os is Os.RHEL_10:
+        add(host, "kernel-modules-extra", "6.12.0-55.el10")
     if spec.toolkit:
         for name in TOOLKIT:
             add(host, name, f"{spec.toolkit}-1")
@@ -108,18 +111,39 @@ def dnf(call: Call) -> int:
     _need_root(call, "Error: This command has to be run with superuser privileges.", 1)
     match verb:
         case "install":
-            for name in names:
-                found = re.fullmatch(r"(.+?)-(\d[\w.]*)(-\d+)?(\.\w+\.rpm)?", PurePosixPath(name).name)
-                wanted = _Wanted(found[1], found[2]) if found else _Wanted(name, None)
-                if wanted.name not in call.host.state.packages or wanted.version is not None:
-                    _install(call, wanted, "-", "Error: Unable to find a match:", 1)
+            _install_rpms(call, names, "Error: Unable to find a match:", 1)
         case "remove":
             _remove(call, names)
-        case "module" | "makecache" | "config-manager":
+        case "module" | "makecache":
             _reach(call, "Error: Failed to download metadata for repo 'baseos'", 1)
         case _:
             raise Refusal(f"No such command: {verb}.", 1)
     return 0
+
+
+def zypper(call: Call) -> int:
+    """zypper(8): install, remove, refresh. Exit codes: 5 no permission, 7 locked or out of reach, 104 no such package."""
+    options = parse("zypper", call.arguments, {"--non-interactive", "-n", "-y", "--gpg-auto-import-keys", "--oldpackage"}, {})
+    verb, *names = options.rest or [""]
+    _need_root(call, "Root privileges are required to run this command.", 5)
+    match verb:
+        case "install" | "in":
+            _install_rpms(call, names, "No provider found:", 104)
+        case "remove" | "rm":
+            _remove(call, names)
+        case "refresh" | "ref":
+            _reach(call, "Could not refresh the repositories because of errors.", 4)
+        case _:
+            raise Refusal(f"Unknown command '{verb}'", 2)
+    return 0
+
+
+def _install_rpms(call: Call, names: list[str], unknown: str, code: int) -> None:
+    for name in names:
+        found = re.fullmatch(r"(.+?)-(\d[\w.]*)(-\d+)?(\.\w+\.rpm)?", PurePosixPath(name).name)
+        wanted = _Wanted(found[1], found[2]) if found else _Wanted(name, None)
+        if wanted.name not in call.host.state.packages or wanted.version is not None:
+            _install(call, wanted, "-", unknown, code)
 
 
 def dpkg_query(call: Call) -> int:
@@ -210,7 +234,8 @@ def _version(host: Host, wanted: _Wanted, *, from_file: bool) -> str | None:
 
 
 def _has_repository(host: Host) -> bool:
-    files = [*host.tree.glob("/etc/apt/sources.list.d/*"), *host.tree.glob("/etc/yum.repos.d/*")]
+    folders = ("/etc/apt/sources.list.d", "/etc/yum.repos.d", "/etc/zypp/repos.d")
+    files = [file for folder in folders for file in host.tree.glob(f"{folder}/*")]
     return any("nvidia.github.io/libnvidia-container" in host.tree.read(file) for file in files)
 
 
@@ -248,4 +273,5 @@ PROGRAMS: dict[str, Program] = {
     "dpkg-query": dpkg_query,
     "rpm": rpm,
     "yum": dnf,
+    "zypper": zypper,
 }

@@ -107,17 +107,22 @@ configure() {
   fi
 }
 
-# reason: why the service does not come up, from what it logged since this run began.
-reason() {
-  log=$(journalctl -u "$service" --since "@$began" -n 200 --no-pager -o cat 2>/dev/null || :)
+# obstacle: what the service logged since this run began that no waiting helps against; nothing when it may still come up.
+obstacle() {
   case $log in
     *"Node password rejected"*) echo "the cluster knows a node of this name with another password; delete it on a server with k3s kubectl delete node $HOST" ;;
     *"duplicate node name"*) echo "etcd has a member of this name; delete its node on another server with k3s kubectl delete node $HOST" ;;
     *"encrypted with different token"* | *"token CA hash does not match"* | *"not authorized"*) echo "the cluster does not take its token; delete $config/token and $config/agent-token here" ;;
-    *"address already in use"*) echo "something else uses a port of k3s; ss -ltnup shows what" ;;
-    *"not yet valid"* | *"certificate has expired"*) echo "certificates do not fit its clock; set the clock" ;;
     *"invalid kernel flag"*) echo "the kernel settings of /etc/sysctl.d/90-kubelet.conf do not hold; sysctl --system sets them" ;;
     *"no space left on device"*) echo "a disk is full; make room (df -h)" ;;
+  esac
+}
+
+# reason: why the service did not come up in time.
+reason() {
+  case $log in
+    *"address already in use"*) echo "something else uses a port of k3s; ss -ltnup shows what" ;;
+    *"not yet valid"* | *"certificate has expired"*) echo "certificates do not fit its clock; set the clock" ;;
     *"connection refused"* | *"no route to host"* | *"i/o timeout"* | *"deadline exceeded"*) echo "it does not reach the servers on port 6443; open the port and look whether they run" ;;
     *)
       last=$(printf '%s\n' "$log" | sed -n 's/.*level=\(fatal\|error\) msg="\{0,1\}//p' | tail -n 1 | cut -c 1-200)
@@ -137,7 +142,11 @@ restart() {
   systemctl restart --no-block "$service"
   sleep 2
   until up; do
-    [ $(($(date +%s) - began)) -lt "$TIMEOUT" ] || fail "k3s does not come up within $TIMEOUT seconds: $(reason), then run up again"
+    waited=$(($(date +%s) - began))
+    log=$(journalctl -u "$service" --since "@$began" -n 200 --no-pager -o cat 2>/dev/null || :)
+    # The others may take a moment to forget the node it was.
+    if [ "$waited" -gt 30 ] && [ -n "$(obstacle)" ]; then fail "k3s does not come up: $(obstacle), then run up again"; fi
+    [ "$waited" -lt "$TIMEOUT" ] || fail "k3s does not come up within $TIMEOUT seconds: $(reason), then run up again"
     sleep 2
   done
 }
@@ -165,7 +174,7 @@ partition() {
 # k3s finds nvidia-container-runtime by itself when it starts.
 check_runtime() {
   [ "$NVIDIA" = yes ] || return 0
-  grep -q nvidia /var/lib/rancher/k3s/agent/etc/containerd/config.toml ||
+  grep -qs nvidia /var/lib/rancher/k3s/agent/etc/containerd/config.toml ||
     fail "k3s did not find nvidia-container-runtime; look whether it is in /usr/bin, then systemctl restart $service and run up again"
 }
 

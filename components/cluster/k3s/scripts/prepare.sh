@@ -171,6 +171,8 @@ apply() {
   if [ -n "$TOOLKIT" ]; then install_toolkit; fi
   # Last: a host that was broken off before has none, and is prepared again.
   echo "$GENERATION" | write_file "$state/generation" 0644
+  # Whoever logs in may look: the program looks before it plans.
+  chmod 0755 "$state"
 }
 
 # Removes directories that nothing is left in.
