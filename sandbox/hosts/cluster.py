@@ -20,7 +20,7 @@ from sandbox.control_plane import ControlPlane
 from sandbox.control_plane.api import Api
 from sandbox.control_plane.files import write_private
 from sandbox.errors import SandboxError
-from sandbox.hosts import k3s_config, nodes, server_files
+from sandbox.hosts import k3s_config, node_files, nodes, tokens
 from sandbox.hosts.faults import Fault
 from sandbox.hosts.host import Host
 from sandbox.hosts.k3s_config import DATA, Settings, StartError
@@ -66,6 +66,9 @@ class Cluster:
         self._memory = _Memory.model_validate_json(record.read_bytes()) if record.exists() else _Memory()
         self._wanted: dict[str, object] = {}
         self._nodes: dict[str, str] = {}
+        """Host to node, of every host that ever joined."""
+        self._working: set[str] = set()
+        self._cut_off: set[str] = set()
         self._ended = threading.Event()
 
     # --- what systemd starts and stops ---
@@ -78,23 +81,32 @@ class Cluster:
             threading.Thread(target=self._keep_trying, args=(host, mark, SERVER), daemon=True).start()
         return failure
 
-    def start_agent(self, host: Host) -> None:
+    def start_agent(self, host: Host) -> str | None:
         """Starts k3s as an agent: it runs at once, and tries to join until it can."""
         mark = self._wanted[host.name] = object()
         if self._attempt(host, server=False) is not None:
             threading.Thread(target=self._keep_trying, args=(host, mark, AGENT), daemon=True).start()
+        return None
 
     def stop(self, host: Host) -> None:
         """k3s runs no more on a host, or the host is off."""
         self._wanted.pop(host.name, None)
         with host.lock:
             host.close("k3s")
-        node = self._nodes.pop(host.name, None)
-        if node is not None:
-            # A restart is quicker than anybody notices.
-            timer = threading.Timer(_NOTICED_S, self._not_ready, [node])
-            timer.daemon = True
-            timer.start()
+        if host.name in self._working:
+            self._working.discard(host.name)
+            self._notice_later(host)
+
+    def cut_off(self, host: Host, *, off: bool) -> None:
+        """Whether the network reaches a host; what runs on it goes on."""
+        if off and host.name not in self._cut_off:
+            self._cut_off.add(host.name)
+            self._notice_later(host)
+        elif not off and host.name in self._cut_off:
+            self._cut_off.remove(host.name)
+            if host.name in self._working:
+                with suppress(SandboxError), self.plane.connect() as api:
+                    nodes.resume(api, self._nodes[host.name])
 
     def close(self) -> None:
         """The end of the lab's process: nothing is tried again, and the control plane stops."""
@@ -150,11 +162,11 @@ class Cluster:
                 self._found_or_join(host, settings)
             elif host.name not in self._memory.members:
                 raise StartError("etcd: member has been permanently removed from the cluster")
-            if settings.token and _password(settings.token) != self._memory.token:
+            if settings.token and tokens.secret_of(settings.token) != self._memory.token:
                 raise StartError("bootstrap data already found and encrypted with different token")
             self.plane.start(ensure(REHEARSAL), (), self._names(settings))
             node = self._identify(host, settings)
-            server_files.write(
+            node_files.write_server(
                 host, settings, self._authority_hash(), self._memory.token, self._memory.agent_token, self._kubeconfig()
             )
             self._open(host)
@@ -175,8 +187,8 @@ class Cluster:
                     f"the rehearsal refuses a second cluster beside that of {others}; it would split the rack in two"
                 )
             etcd = bool(settings.raw.get("cluster-init"))
-            token = _password(settings.token) if settings.token else secrets.token_hex(16)
-            agent = _password(settings.agent_token) if settings.agent_token else token
+            token = tokens.secret_of(settings.token) if settings.token else secrets.token_hex(16)
+            agent = tokens.secret_of(settings.agent_token) if settings.agent_token else token
             self._memory = _Memory(token=token, agent_token=agent, etcd=etcd)
             return
         self._require_server(settings.joins)
@@ -184,7 +196,7 @@ class Cluster:
             raise StartError("this server's datastore is not etcd; start the first one with cluster-init")
         if settings.token is None:
             raise StartError("--token is required when --server is set")
-        self._check_token(settings.token, (self._memory.token,))
+        tokens.check(settings.token, (self._memory.token,), self._authority_hash())
         name = settings.node_name(host)
         with self.plane.connect() as api:
             self._drop_deleted_members(api)
@@ -219,24 +231,17 @@ class Cluster:
             raise StartError("--token is required")
         self._require_server(settings.joins)
         with self._lock:
-            self._check_token(settings.token, (self._memory.token, self._memory.agent_token))
+            tokens.check(settings.token, (self._memory.token, self._memory.agent_token), self._authority_hash())
             self._identify(host, settings)
             self._save()
         self._become_node(host, settings, version)
 
     def _become_node(self, host: Host, settings: Settings, version: str) -> None:
-        tree = host.tree
-        tree.write(f"{DATA}/agent/kubelet.kubeconfig", "apiVersion: v1\nkind: Config\n", 0o600)
-        runtime = "version = 3\n"
-        for name in ("nvidia-container-runtime", "nvidia-container-runtime.cdi"):
-            if any(tree.exists(f"{folder}/{name}") for folder in ("/usr/bin", "/usr/local/bin", "/usr/local/nvidia/toolkit")):
-                runtime += f"[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.'nvidia']\n  runtime_path = '{name}'\n"
-        tree.write(f"{DATA}/agent/etc/containerd/config.toml", runtime)
-        tree.mkdir("/var/lib/kubelet", 0o750)
-        tree.mkdir("/run/k3s")
+        node_files.write_agent(host)
         with self.plane.connect() as api:
             nodes.register(api, host, settings, version, instances(host))
         self._nodes[host.name] = settings.node_name(host)
+        self._working.add(host.name)
 
     def _identify(self, host: Host, settings: Settings) -> str:
         """A node's name is its own: who claims it shows the password it first came with (pkg/nodepassword)."""
@@ -258,12 +263,15 @@ class Cluster:
 
     def answers(self, address: str) -> bool:
         """Whether a server of the cluster answers at an address."""
-        running = [self._hosts[name] for name in self._memory.members if name in self._nodes]
-        return any(host.address == address for host in running) and self.has_quorum()
+        return address in (host.address for host in self._running()) and self.has_quorum()
 
     def has_quorum(self) -> bool:
         """Whether so many servers run that etcd works."""
-        return sum(name in self._nodes for name in self._memory.members) * 2 > len(self._memory.members)
+        return len(self._running()) * 2 > len(self._memory.members)
+
+    def _running(self) -> list[Host]:
+        """The servers that work and are reached."""
+        return [self._hosts[name] for name in list(self._memory.members) if self._works(name)]
 
     def forget_lost(self) -> None:
         """A cluster none of whose servers has its data any more is gone, with everything in it."""
@@ -274,15 +282,15 @@ class Cluster:
             if not any(host.tree.exists(_SQLITE) for host in hosts):
                 self._memory = _Memory()
                 self._nodes.clear()
+                self._working.clear()
                 self._save()
                 self.plane.reset()
 
     def tell_devices(self, host: Host) -> None:
         """A host has other MIG instances."""
-        node = self._nodes.get(host.name)
-        if node is not None:
+        if host.name in self._working:
             with suppress(SandboxError), self.plane.connect() as api:
-                nodes.tell_mig(api, node, instances(host))
+                nodes.tell_mig(api, self._nodes[host.name], instances(host))
 
     def role(self, host: Host) -> str | None:
         """What k3s a host has as its service."""
@@ -295,14 +303,6 @@ class Cluster:
         if not self.answers(address):
             url = f"https://{address}:{PORT}/cacerts"
             raise StartError(f"failed to get CA certs: Get {url}: dial tcp {address}:{PORT}: connect: connection refused")
-
-    def _check_token(self, token: str, accepted: tuple[str, ...]) -> None:
-        if token.startswith("K10"):
-            authority = token[3:].partition("::")[0]
-            if authority != self._authority_hash():
-                raise StartError(f"token CA hash does not match the Cluster CA certificate hash: {authority[:8]} != ...")
-        if _password(token) not in accepted:
-            raise StartError("failed to validate token: not authorized")
 
     def _kubeconfig(self) -> str:
         return self.plane.kubeconfig.read_text(encoding="utf-8").replace(self.plane.server, f"https://127.0.0.1:{PORT}")
@@ -324,16 +324,20 @@ class Cluster:
             if self._memory.members != before:
                 self._save()
 
-    def _not_ready(self, node: str) -> None:
-        if node in self._nodes.values() or self._ended.is_set():
-            return
-        with suppress(SandboxError, KeyError), self.plane.connect(timeout_s=2.0) as api:
-            nodes.stop(api, node)
+    def _notice_later(self, host: Host) -> None:
+        """A restart is quicker than anybody notices."""
+        timer = threading.Timer(_NOTICED_S, self._notice, [host])
+        timer.daemon = True
+        timer.start()
+
+    def _notice(self, host: Host) -> None:
+        node = self._nodes.get(host.name)
+        if node and not self._works(host.name) and not self._ended.is_set():
+            with suppress(SandboxError, KeyError), self.plane.connect(timeout_s=2.0) as api:
+                nodes.stop(api, node)
+
+    def _works(self, name: str) -> bool:
+        return name in self._working and name not in self._cut_off
 
     def _save(self) -> None:
         write_private(self._record, json.dumps(self._memory.model_dump()))
-
-
-def _password(token: str) -> str:
-    """The secret part of a token: all of a short one, the end of a full one (docs.k3s.io, "k3s token", Token Format)."""
-    return token.rpartition(":")[2] if token.startswith("K10") else token

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sandbox.control_plane.files import private_directory, write_private
 from sandbox.hosts.base import STAND_INS, clone
-from sandbox.hosts.faults import Fault, Trouble
+from sandbox.hosts.faults import Fault
 from sandbox.hosts.hardware import driver_version_file, fixed_files, modules_file, swaps_file, sysctl_files
 from sandbox.hosts.keys import key_pair
 from sandbox.hosts.network import Network, listen
@@ -171,16 +171,6 @@ class Host:
                 self._install_gpus()
                 self.save()
 
-    def set(self, trouble: Trouble) -> None:
-        """From now on something is wrong."""
-        self.troubles.add(trouble)
-        self.settle()
-
-    def mend(self, faults: list[Fault] | None = None) -> None:
-        """Nothing is wrong any more, or these things are not."""
-        self.troubles.clear(faults)
-        self.settle()
-
     def settle(self) -> None:
         """Makes its files and its SSH server as the faults of now have it."""
         with self.lock:
@@ -301,13 +291,15 @@ class Host:
         if self.tree.resolve("/etc/ssh/ssh_host_ed25519_key").read_bytes() != key:
             self.tree.write("/etc/ssh/ssh_host_ed25519_key", key, 0o600)
             self.power.stop_sshd()
-        self.power.stop_sshd() if holds(Fault.SSH_REFUSED) else self.power.start_sshd()
+        # Hosts on loopback have no network of their own that could be cut.
+        away = holds(Fault.SSH_REFUSED) or (holds(Fault.UNREACHABLE) and not self.network.namespaces)
+        self.power.stop_sshd() if away else self.power.start_sshd()
         self.network.cut(self.state.index, off=holds(Fault.UNREACHABLE))
-        sudo, away = self.tree.resolve("/usr/bin/sudo"), self.tree.resolve(f"{STAND_INS}/sudo")
+        sudo, hidden = self.tree.resolve("/usr/bin/sudo"), self.tree.resolve(f"{STAND_INS}/sudo")
         if holds(Fault.SUDO_MISSING) and sudo.exists():
-            sudo.rename(away)
-        elif not holds(Fault.SUDO_MISSING) and away.exists():
-            away.rename(sudo)
+            sudo.rename(hidden)
+        elif not holds(Fault.SUDO_MISSING) and hidden.exists():
+            hidden.rename(sudo)
 
 
 def installed_driver(packages: Mapping[str, str]) -> str | None:

@@ -85,6 +85,12 @@ def stop(api: Api, name: str) -> None:
     api.patch(f"{path(name)}/status", {"status": {"conditions": [{**condition, **unknown} for condition in conditions]}})
 
 
+def resume(api: Api, name: str) -> None:
+    """The kubelet of a node reports again; a node that is not there is left so."""
+    if api.is_there(path(name)):
+        api.patch(path(name), {"metadata": {"annotations": {STOPPED_ANNOTATION: None}}})
+
+
 def _machine(host: Host, settings: Settings) -> Machine:
     spec = host.state.spec
     roles = ("control-plane", "etcd") if settings.server else ()

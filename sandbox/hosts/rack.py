@@ -15,7 +15,7 @@ from sandbox.errors import SandboxError
 from sandbox.hosts.base import base_tree
 from sandbox.hosts.calls import Call, Program, Switchboard
 from sandbox.hosts.cluster import AGENT, SERVER, Cluster
-from sandbox.hosts.faults import Fault
+from sandbox.hosts.faults import Fault, Trouble
 from sandbox.hosts.host import Host, State
 from sandbox.hosts.k3s_config import installed_version
 from sandbox.hosts.network import Network, claim, release
@@ -55,7 +55,7 @@ class Rack:
         self._systemd = Systemd(
             {
                 SERVER: Service(self.cluster.start_server, self.cluster.stop),
-                AGENT: Service(self._start_agent, self.cluster.stop),
+                AGENT: Service(self.cluster.start_agent, self.cluster.stop),
             }
         )
         self._programs: dict[str, Program] = {
@@ -96,6 +96,16 @@ class Rack:
                 host.shut_down()
             self.cluster.close()
             release(self.network)
+
+    def trouble(self, host: Host, trouble: Trouble) -> None:
+        """From now on something is wrong with a host."""
+        host.troubles.add(trouble)
+        self._settle(host)
+
+    def mend(self, host: Host, faults: list[Fault] | None) -> None:
+        """These faults are over; with None all."""
+        host.troubles.clear(faults)
+        self._settle(host)
 
     def reboot(self, host: Host) -> None:
         """A restart without warning."""
@@ -139,8 +149,14 @@ class Rack:
         host.shut_down()
         self.cluster.stop(host)
 
-    def _start_agent(self, host: Host) -> None:
-        self.cluster.start_agent(host)
+    def _settle(self, host: Host) -> None:
+        """Makes a host be as the faults of now have it."""
+        host.settle()
+        self.cluster.cut_off(host, off=host.troubles.holds(Fault.UNREACHABLE))
+        if host.troubles.holds(Fault.K3S_CRASHES):
+            for unit in {SERVER, AGENT} & set(host.state.active):
+                self._systemd.stop(host, unit)
+                self._systemd.start(host, unit)  # it fails, and is tried again until it does not
 
     def _find(self, call: Call) -> Program | None:
         return self._programs.get(call.program)
@@ -155,7 +171,7 @@ class Rack:
         elif host.troubles.strike(Fault.CONNECTION_LOST):
             host.power.drop_connections()
         if host.troubles.all() != before:
-            host.settle()
+            self._settle(host)
 
     def _reboot(self, call: Call) -> int:
         threading.Timer(0.2, self.reboot, [call.host]).start()

@@ -14,6 +14,7 @@ from sandbox.control_plane import ControlPlane
 from sandbox.control_plane.ports import LOOPBACK
 from sandbox.errors import SandboxError
 from sandbox.hosts.faults import Fault, Trouble
+from sandbox.hosts.host import Host
 from sandbox.hosts.rack import Rack
 from sandbox.hosts.spec import HostSpec
 
@@ -64,9 +65,9 @@ class _Interface:
             case "GET", ["leaks"]:
                 return [leak for host in self._rack.hosts.values() for leak in host.leaks()]
             case "POST", ["hosts", name, "faults"]:
-                self._host(name).set(Trouble.model_validate(body))
+                self._rack.trouble(self._host(name), Trouble.model_validate(body))
             case "DELETE", ["hosts", name, "faults"]:
-                self._host(name).mend([Fault(fault) for fault in body] if body else None)
+                self._rack.mend(self._host(name), [Fault(fault) for fault in body] if body else None)
             case "POST", ["hosts", name, "wipe"]:
                 self._rack.wipe(self._host(name))
             case "POST", ["hosts", name, "reboot"]:
@@ -75,7 +76,7 @@ class _Interface:
                 raise SandboxError(f"the rehearsed hosts know no {method} {route}")
         return None
 
-    def _host(self, name: str) -> Any:
+    def _host(self, name: str) -> Host:
         if name not in self._rack.hosts:
             raise SandboxError(f"there is no rehearsed host {name!r}; use one of {', '.join(self._rack.hosts)}")
         return self._rack.hosts[name]

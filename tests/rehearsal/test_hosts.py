@@ -369,6 +369,24 @@ def test_a_rebooted_server_is_one_again(cluster: Rack) -> None:
     assert [call for call in cluster.lab.calls() if call.program == "k3s" and call.exit_code == 0]
 
 
+def test_a_server_that_dies_comes_back_when_it_can(cluster: Rack) -> None:
+    cluster.lab.break_("rack-1", Fault.K3S_CRASHES)
+    assert cluster.run("rack-1", "k3s kubectl get nodes").code == 1
+    assert cluster.run("rack-1", "systemctl is-active k3s").code == 3
+    cluster.lab.mend("rack-1")
+    assert eventually(lambda: cluster.run("rack-1", "systemctl is-active k3s && k3s kubectl get nodes").code == 0)
+
+
+def test_a_host_without_network_is_no_ready_node(cluster: Rack) -> None:
+    cluster.lab.break_("gpu-1", Fault.UNREACHABLE)
+    with pytest.raises((TimeoutError, OSError)):
+        cluster.run("gpu-1", "true")
+    assert eventually(lambda: cluster.ready() == {"rack-1"})
+    cluster.lab.mend("gpu-1")
+    assert eventually(lambda: cluster.ready() == {"rack-1", "gpu-1"})
+    assert cluster.out("gpu-1", "systemctl is-active k3s-agent") == "active"
+
+
 def test_secrets_stay_out_of_the_record(cluster: Rack) -> None:
     record = cluster.lab.key_file.parent / "calls.jsonl"
     assert {"curl", "systemctl", "install.sh", "sudo"} <= {call.program for call in cluster.lab.calls()}

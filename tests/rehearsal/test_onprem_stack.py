@@ -63,7 +63,7 @@ def _pool(name: str, change: Callable[[dict[str, Any]], None]) -> Callable[[dict
         ("gpu-1", Fault.WRONG_HOST_KEY, r"gpu-1 .*shows another host key than the stack has for it.*ssh-keyscan"),
         ("rack-2", Fault.SUDO_MISSING, r"rack-2: there is no sudo; install it"),
         ("gpu-2", Fault.DISK_FULL, r"gpu-2: .*GiB .*free"),
-        ("rack-1", Fault.OLD_KERNEL, r"rack-1: .*[Ll]inux 4\.4.*"),
+        ("rack-1", Fault.OLD_KERNEL, r"rack-1: its kernel is 4\.4\.0-210-generic .* needs 5\.8; upgrade"),
         ("gpu-2", Fault.DRIVER_TOO_OLD, r"gpu-2: .*driver.* 535.*580"),
     ],
     ids=lambda value: value.name.lower() if isinstance(value, Fault) else None,

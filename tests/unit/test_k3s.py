@@ -15,7 +15,7 @@ from components.cluster.k3s import K3sCluster
 from components.cluster.k3s.config import Component, Registry, admission, registries_file, server_config
 from components.cluster.k3s.config import Snapshots as EtcdSnapshots
 from components.cluster.k3s.doctor import Verdict, examine
-from components.cluster.k3s.hosts import Host, Ssh
+from components.cluster.k3s.hosts import FOUNDER, Host, Ssh
 from components.cluster.k3s.nodes import nodes
 from components.cluster.k3s.observe import Observation, observe, read
 from components.cluster.k3s.settings import K3sSettings
@@ -112,12 +112,20 @@ def test_what_cannot_work_is_refused_in_one_sentence(changed: dict[str, Any], to
     assert "\n" not in text
 
 
+def founded(rack_1: str | None = "v1.36.3+k3s1") -> dict[str, Any]:
+    """A rack that began with its first server, which still is the one it was, or was wiped since (None)."""
+    seen = sees(**{**ALL, "rack_1": rack_1})
+    seen["servers"]["rack-1"]["generation"] = f"{FOUNDER}abc" if rack_1 else "another"
+    return seen
+
+
 def test_a_wiped_first_server_begins_no_second_cluster() -> None:
     wiped = {**servers(), "rack-2": host(12, reachable=False, k3s=None)}
     assert "a second cluster could begin; make rack-2 reachable" in sentence(servers=wiped)
-    alone = by_name(made(**sees(**{**ALL, "rack_1": None})))
-    assert "FIRST='no'" in alone["rack-1-node"].inputs["stdin"]
-    assert all("FIRST='yes'" in by_name(made(**seen))["rack-1-node"].inputs["stdin"] for seen in (sees(), sees(**ALL)))
+    for seen, first in ((sees(), "yes"), (founded(), "yes"), (founded(None), "no")):
+        found = by_name(made(**seen))
+        assert f"FIRST='{first}'" in found["rack-1-node"].inputs["stdin"]
+        assert "FIRST='no'" in found["rack-2-node"].inputs["stdin"]
 
 
 def test_nothing_is_changed_before_every_host_passed() -> None:
@@ -137,7 +145,7 @@ def test_servers_join_one_after_the_other_and_new_agents_at_once() -> None:
         found = before(recording, f"{agent}-drain")
         assert "rack-3-settle" in found
         assert not {f"{other}-node" for other in ("gpu-1", "gpu-2", "gpu-3")} & found
-    everything = before(recording, "rack-1-kubeconfig")
+    everything = before(recording, "kubeconfig")
     assert {f"gpu-{number}-settle" for number in (1, 2, 3)} <= everything
 
 
@@ -160,13 +168,19 @@ def test_a_host_leaves_in_the_order_drain_uninstall_restore() -> None:
     assert secret(found["gpu-1-prepare"].inputs["connection"])["host"] == "192.0.2.21"
 
 
-def test_whoever_has_the_cluster_speaks_for_it() -> None:
-    recording = made(**sees(**{**ALL, "rack_1": None}))
-    found = by_name(recording)
-    assert "rack-2-tokens" in found
-    assert "rack-2-settle" in before(recording, "rack-1-drain")
-    assert secret(found["rack-1-drain"].inputs["connection"])["host"] == "192.0.2.12"
-    assert SERVER_TOKEN in secret(found["rack-1-secrets"].inputs["stdin"])
+def test_a_wiped_first_server_joins_the_others_and_changes_nothing_of_theirs() -> None:
+    recording = made(**founded(None))
+    old, new = by_name(made(**founded())), by_name(recording)
+    changed = {name for name in old if _changed(old[name], new[name])}
+    assert changed == {f"rack-1-{phase}" for phase in ("preflight", "prepare", "secrets", "drain", "node", "settle")}
+    assert secret(new["rack-1-drain"].inputs["connection"])["host"] == "192.0.2.12"
+    assert SERVER_TOKEN in secret(new["rack-1-secrets"].inputs["stdin"])
+    assert "tokens" in before(recording, "rack-1-secrets")
+    assert "tokens" not in before(made(**founded()), "rack-1-node")
+
+
+def _changed(old: Registration, new: Registration) -> bool:
+    return any(old.inputs.get(key) != new.inputs.get(key) for key in {*old.inputs, *new.inputs} - new.ignored)
 
 
 def test_of_a_host_that_cannot_be_reached_nothing_is_planned() -> None:
@@ -192,7 +206,8 @@ def test_secrets_go_only_where_they_must_and_out_of_sight() -> None:
         carries = [secret for secret in (SERVER_TOKEN, AGENT_TOKEN, "hunter2") if secret in str(entry.inputs["stdin"])]
         assert bool(carries) is name.endswith("-secrets"), name
         assert secret(entry.inputs["connection"])["privateKey"] == "PRIVATE-KEY"
-        assert entry.inputs["logging"] == ("none" if name.endswith(("-secrets", "-tokens", "-kubeconfig")) else "stdoutAndStderr")
+        private = name.endswith("-secrets") or name in ("tokens", "kubeconfig")
+        assert entry.inputs["logging"] == ("none" if private else "stdoutAndStderr")
         assert "environment" not in entry.inputs
         assert secret(entry.inputs["connection"])["hostKey"].startswith("ssh-ed25519 ")
     agent = secret(by_name(recording)["gpu-1-secrets"].inputs["stdin"])

@@ -37,8 +37,8 @@ def texts(made: K3sSettings) -> Iterator[tuple[str, str]]:
         yield f"{node.name}-drain", phases.drain(node, made)
         yield f"{node.name}-node", phases.install(node, made, "0f1e")
         yield f"{node.name}-settle", phases.settle(node, made)
-        yield f"{node.name}-tokens", phases.reading("tokens", node, made)
-        yield f"{node.name}-kubeconfig", phases.reading("kubeconfig", node, made)
+    for name in ("tokens", "identity", "kubeconfig"):
+        yield name, phases.reading(name, made.version)
     yield "mig", file_script("mig", values={"HOST": "gpu-1", "MIG_PROFILE": "3g.40gb", "MIG_COUNT": "2"})
 
 
@@ -74,8 +74,8 @@ def test_no_script_but_that_of_the_secrets_holds_one() -> None:
 
 @pytest.mark.parametrize("value", ["plain", "it's", "$(touch made)", "`touch made`", "a\nb; touch made", '"; touch made #'])
 def test_values_reach_a_script_as_they_are(value: str, tmp_path: Path) -> None:
-    text = script("lib", values={"HOST": value}) + 'printf %s "$HOST"\n'
-    done = run(text.replace("case $1 in apply) apply ;;  esac </dev/null\nexit\n", ""), cwd=tmp_path)
+    text = script("lib", values={"HOST": value}).partition("\ncase $1")[0]
+    done = run(f'{text}\nprintf %s "$HOST"\n', cwd=tmp_path)
     assert done.stdout == value
     assert not (tmp_path / "made").exists()
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
 def test_the_preflight_runs_to_its_end_here_and_every_fault_has_a_sentence_and_a_remedy() -> None:
     made = settings()
     gpu = next(node for node in phases.nodes(made) if node.name == "gpu-1")
-    done = run(phases.preflight(gpu, made), "apply")
+    done = run(phases.preflight(gpu, made), "report")
     findings = read(done.stdout)
     assert {"system", "kernel", "size", "disk", "swap", "cgroups", "clock", "hostname", "ports", "accelerators"} <= {
         f.check for f in findings

@@ -52,7 +52,7 @@ async def examine(settings: K3sSettings, private_key: str | None, only: Collecti
 
 async def _examine(node: Node, settings: K3sSettings, private_key: str | None) -> Report:
     ssh = settings.ssh
-    command = launcher("apply", node.name, ssh.user, sudo=ssh.sudo)
+    command = launcher("report", node.name, ssh.user, sudo=ssh.sudo)
     try:
         async with connect(node.name, node.host, ssh, private_key) as connection:
             result = await connection.run(command, preflight(node, settings))

@@ -1,6 +1,6 @@
 """The scripts that make a host a node, with their values in front. Pure.
 
-A script is sent as the standard input of `sh -s`, its command line says only which half of it runs: the provider quotes the
+A script is sent as the standard input of `sh -s`, its command line says only which part of it runs: the provider quotes the
 command in front of every error, and nobody finds a sentence behind a page of it.
 """
 
@@ -17,9 +17,9 @@ def script(*names: str, values: Mapping[str, str], files: Mapping[str, str] | No
     """The files `names` of the directory scripts, one after the other, with `values` as shell variables before them and `files`
     as functions that print them."""
     body = _text(names, values, files or {})
-    remove = "remove) remove ;;" if "\nremove() {" in body else ""
+    chosen = " ".join(f"{part}) {part} ;;" for part in ("apply", "remove", "report") if f"\n{part}() {{" in body)
     # Standard input is this text: what runs must not read it.
-    return f"{body}\ncase $1 in apply) apply ;; {remove} esac </dev/null\nexit\n"
+    return f"{body}\ncase $1 in {chosen} esac </dev/null\nexit\n"
 
 
 def file_script(name: str, values: Mapping[str, str]) -> str:
@@ -43,10 +43,10 @@ def _quoted(value: str) -> str:
     return "'" + value.replace("'", "'\\''") + "'"
 
 
-def launcher(half: str, host: str, user: str, *, sudo: bool) -> str:
-    """The command that runs a half (`apply` or `remove`) of the script on standard input as root."""
+def launcher(part: str, host: str, user: str, *, sudo: bool) -> str:
+    """The command that runs a part (`apply`, `remove` or `report`) of the script on standard input as root."""
     if not sudo:
-        return f"sh -s -- {half}"
+        return f"sh -s -- {part}"
     missing = f"{host}: there is no sudo; install it as root (e.g. apt-get install sudo), or log in as root with ssh.sudo: false"
     refusal = (
         f"{host}: {user} may not become root with sudo without a password; run visudo -f /etc/sudoers.d/{user} there and "
@@ -54,7 +54,7 @@ def launcher(half: str, host: str, user: str, *, sudo: bool) -> str:
     )
     steps = (
         f"command -v sudo >/dev/null || {{ echo {shlex.quote(missing)} >&2; exit 1; }}; "
-        f"sudo -n true 2>/dev/null || {{ echo {shlex.quote(refusal)} >&2; exit 1; }}; exec sudo -n sh -s -- {half}"
+        f"sudo -n true 2>/dev/null || {{ echo {shlex.quote(refusal)} >&2; exit 1; }}; exec sudo -n sh -s -- {part}"
     )
     return f"sh -c {shlex.quote(steps)}"
 

@@ -149,7 +149,8 @@ def swapoff(call: Call) -> int:
     """swapoff(8): all of it, for there is one swap file at most."""
     with call.host.lock:
         call.host.state.swap_on = False
-        call.host.mend([Fault.SWAP])
+        call.host.troubles.clear([Fault.SWAP])
+        call.host.refresh()
         call.host.save()
     return 0
 

@@ -1,10 +1,16 @@
-# Looks at a host and changes nothing. One line for every check: ok, warn or fault, the check's name, a sentence and a remedy,
-# with tabs between them. Ends with an error that has a sentence for every fault.
+# Looks at a host and changes nothing. Ends with an error that has a sentence for every fault. `report` prints a line for every
+# check: ok, warn or fault, the check's name, a sentence and a remedy, with tabs between them.
 
-ok() { printf 'ok\t%s\t%s\t\n' "$1" "$2"; }
-warn() { printf 'warn\t%s\t%s\t%s\n' "$1" "$2" "$3"; }
+ok() { [ -z "$reports" ] || printf 'ok\t%s\t%s\t\n' "$1" "$2"; }
+warn() {
+  if [ -n "$reports" ]; then
+    printf 'warn\t%s\t%s\t%s\n' "$1" "$2" "$3"
+  else
+    echo "$HOST: $2; $3"
+  fi
+}
 fault() {
-  printf 'fault\t%s\t%s\t%s\n' "$1" "$2" "$3"
+  [ -z "$reports" ] || printf 'fault\t%s\t%s\t%s\n' "$1" "$2" "$3"
   faults="$faults$HOST: $2; $3
 "
 }
@@ -194,6 +200,16 @@ check_nvidia() {
 }
 
 apply() {
+  reports=
+  look
+}
+
+report() {
+  reports=yes
+  look
+}
+
+look() {
   # Looked at again whenever this is another text.
   : "$SINCE"
   faults=
