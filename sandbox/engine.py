@@ -24,7 +24,7 @@ from sandbox.errors import SandboxError
 from sandbox.ground import STAND_INS, Ground, ground
 from sandbox.plugins import EMULATED, emulated, install
 from sandbox.project import Stack
-from sandbox.reports import sentences
+from sandbox.reports import sentences, warning
 from sandbox.toolchain import REHEARSAL, ensure
 
 Output = Callable[[str], Any]
@@ -59,6 +59,9 @@ class Engine:
 
         def listen(event: automation.EngineEvent) -> None:
             heard(event)
+            # The engine prints a diff's warnings to its error output, which nobody sees.
+            if (said := event.diagnostic_event) and said.severity == "warning":
+                output(warning(said.message))
             if event.resource_pre_event and (step := event.resource_pre_event.metadata).op != "same":
                 steps.append({"op": step.op.value, "type": step.type, "urn": step.urn, "keys": step.keys, "diffs": step.diffs})
 

@@ -29,9 +29,18 @@ def sentences() -> Iterator[Callable[[automation.EngineEvent], None]]:
         raise SandboxError("\n".join(dict.fromkeys(errors)) or _reason(str(error))) from None
 
 
+def warning(message: str) -> str:
+    """A warning of the engine, without its markup."""
+    return _unmarked(message).strip()
+
+
+def _unmarked(message: str) -> str:
+    return re.sub(r"<\{%.*?%\}>", "", message)
+
+
 def _plain(message: str, urn: str | None) -> Iterator[str]:
     """The lines of a message of the engine, without its markup and without those that only say that there are some."""
-    for line in re.sub(r"<\{%.*?%\}>", "", message).splitlines():
+    for line in _unmarked(message).splitlines():
         text = line.strip().removeprefix("* ").removeprefix("error: ").removeprefix("an unhandled error occurred: ")
         if text and not re.fullmatch(r"\d+ errors? occurred:|(update|preview|refresh|destroy) (failed|canceled)", text):
             yield f"{urn.rpartition('::')[2]}: {text}" if urn and "::pulumi:pulumi:Stack::" not in urn else text

@@ -6,7 +6,6 @@ pkg/nodepassword, pkg/clientaccess and pkg/etcd.
 
 import hashlib
 import json
-import logging
 import secrets
 import threading
 from collections.abc import Mapping
@@ -29,7 +28,6 @@ from sandbox.hosts.programs.nvidia import instances
 from sandbox.hosts.relay import Relay
 from sandbox.toolchain import REHEARSAL, ensure
 
-_log = logging.getLogger("hosts")
 PORT = 6443
 SERVER, AGENT = "k3s.service", "k3s-agent.service"
 _RETRY_S = 2.0
@@ -117,13 +115,17 @@ class Cluster:
     def _keep_trying(self, host: Host, mark: object, unit: str) -> None:
         """systemd's Restart=always, or an agent that looks for a server."""
         while not self._ended.wait(_RETRY_S) and self._wanted.get(host.name) is mark and host.power.is_on:
-            if self._attempt(host, server=unit == SERVER) is None:
-                with host.lock:
-                    host.state.failed = [name for name in host.state.failed if name != unit]
-                    if unit not in host.state.active:
-                        host.state.active = [*host.state.active, unit]
-                    host.save()
+            if self._attempt(host, server=unit == SERVER) is not None:
+                continue
+            if host.name not in self._wanted:
+                self.stop(host)  # somebody did so meanwhile
                 return
+            with host.lock:
+                host.state.failed = [name for name in host.state.failed if name != unit]
+                if unit not in host.state.active:
+                    host.state.active = [*host.state.active, unit]
+                host.save()
+            return
 
     def _attempt(self, host: Host, *, server: bool) -> str | None:
         unit = SERVER if server else AGENT
@@ -229,7 +231,9 @@ class Cluster:
             raise StartError("--server is required")
         if settings.token is None:
             raise StartError("--token is required")
-        self._require_server(settings.joins)
+        # One that joined before knows all servers (pkg/agent/loadbalancer).
+        known = self._running() if host.tree.exists(f"{DATA}/agent/kubelet.kubeconfig") else []
+        self._require_server(known[0].address if known else settings.joins)
         with self._lock:
             tokens.check(settings.token, (self._memory.token, self._memory.agent_token), self._authority_hash())
             self._identify(host, settings)

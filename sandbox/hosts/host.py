@@ -25,6 +25,7 @@ from sandbox.hosts.troubles import Troubles
 
 _OLD_KERNEL = "4.4.0-210-generic"
 _OLD_DRIVER = "535.274.02"
+_PCI = "/sys/bus/pci/devices"
 _JOURNAL_BYTES = 256 * 1024
 
 
@@ -96,11 +97,6 @@ class Host:
         """Its IP address."""
         return self.network.address(self.state.index)
 
-    @property
-    def log(self) -> Path:
-        """What its SSH server says."""
-        return self._home / "sshd.log"
-
     def save(self) -> None:
         """Writes its memory down."""
         write_private(self._home / "state.json", self.state.model_dump_json(by_alias=True))
@@ -114,10 +110,8 @@ class Host:
             self.tree.mkdir("/run/sshd")
             self.state.boot = str(uuid.uuid4())
             self.state.active, self.state.failed, self.state.modules = [], [], []
-            self.state.driver_loaded, self.state.swap_on = (
-                None,
-                self.state.spec.swap and "swap" in self.tree.read_or("/etc/fstab"),
-            )
+            self.state.driver_loaded = None
+            self.state.swap_on = self.state.spec.swap and "swap" in self.tree.read_or("/etc/fstab")
             for gpu in self.state.gpus:
                 gpu.mig, gpu.instances, gpu.computing = gpu.mig_pending, [], False
             for path, value in sysctl_files().items():
@@ -156,7 +150,6 @@ class Host:
         """A fresh installation of its operating system under the same host key; it stays off."""
         with self.lock:
             self.shut_down()
-            shutil.rmtree(self.tree.root, ignore_errors=True)
             found = self.state.as_found
             self.state = State(spec=self.state.spec, index=self.state.index, as_found=found)
             self._install()
@@ -166,9 +159,16 @@ class Host:
         with self.lock:
             if spec != self.state.spec:
                 self.state = self.state.model_copy(update={"spec": spec})
-                for path, content in fixed_files(spec, self.name).items():
+                self.tree.remove(_PCI)
+                files = fixed_files(spec, self.name)
+                for path, content in files.items():
                     self.tree.write(path, content)
                 self._install_gpus()
+                self.settle()
+                # Other hardware is no trace of a script.
+                found, before = self.look(), self.state.as_found
+                self.state.as_found = {key: text for key, text in before.items() if key not in files and not _is_hardware(key)}
+                self.state.as_found |= {key: text for key, text in found.items() if key in files or _is_hardware(key)}
                 self.save()
 
     def settle(self) -> None:
@@ -251,6 +251,7 @@ class Host:
         return State.model_validate_json(path.read_bytes())
 
     def _install(self) -> None:
+        shutil.rmtree(self.tree.root, ignore_errors=True)
         clone(self._base, self.tree.root)
         furnish(self.tree, self.state.spec, self.name, self._home / "host_key", self._login_key)
         shutil.rmtree(self._home / "journal", ignore_errors=True)
@@ -300,6 +301,10 @@ class Host:
             sudo.rename(hidden)
         elif not holds(Fault.SUDO_MISSING) and hidden.exists():
             hidden.rename(sudo)
+
+
+def _is_hardware(key: str) -> bool:
+    return key.startswith((_PCI, "GPU "))
 
 
 def installed_driver(packages: Mapping[str, str]) -> str | None:

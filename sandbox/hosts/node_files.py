@@ -26,7 +26,7 @@ def write_server(host: Host, settings: Settings, authority: str, token: str, age
 
 
 def write_agent(host: Host) -> None:
-    """Those of every node: what containerd runs with, among it NVIDIA's runtime where it is found (docs.k3s.io, "Advanced Options")."""
+    """Those of every node: what containerd runs with, NVIDIA's runtime too where it is (docs.k3s.io, "Advanced Options")."""
     tree = host.tree
     tree.write(f"{DATA}/agent/kubelet.kubeconfig", "apiVersion: v1\nkind: Config\n", 0o600)
     runtime = "version = 3\n"

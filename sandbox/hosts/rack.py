@@ -84,7 +84,7 @@ class Rack:
             for name in self._order:
                 if name not in self.hosts:
                     self.hosts[name] = self._host(name, wanted.get(name, HostSpec()))
-                elif name in wanted:
+                if name in wanted:
                     self.hosts[name].respecify(wanted[name])
             with ThreadPoolExecutor() as pool:
                 list(pool.map(self._boot, [host for host in self.hosts.values() if not host.power.is_on]))
@@ -140,7 +140,11 @@ class Rack:
         return Host(name, self._home / "hosts" / name, self._base, self.network, state, self._login_key, _preinstall)
 
     def _boot(self, host: Host) -> None:
-        host.boot(lambda listener: self.switchboard.serve(host, listener), self.switchboard.key, self._start_units)
+        try:
+            host.boot(lambda listener: self.switchboard.serve(host, listener), self.switchboard.key, self._start_units)
+        except (SandboxError, OSError):
+            host.shut_down()  # half a host helps nobody
+            raise
 
     def _start_units(self, host: Host) -> None:
         threading.Thread(target=self._systemd.start_enabled, args=(host,), daemon=True).start()

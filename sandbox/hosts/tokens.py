@@ -1,4 +1,4 @@
-"""Tokens of k3s: a secret alone, or with the hash of the cluster's authority before it (docs.k3s.io, "k3s token", Token Format)."""
+"""Tokens of k3s: a secret alone, or with the hash of the cluster's authority before it (docs.k3s.io, "k3s token")."""
 
 from collections.abc import Collection
 

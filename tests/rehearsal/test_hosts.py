@@ -483,6 +483,10 @@ def test_a_lab_that_was_stopped_goes_on_and_one_that_is_deleted_leaves_nothing(t
     assert lab.status().pid != pid
     assert third.out("a", "cat /etc/kept; sysctl -n kernel.panic").split() == ["kept", "0"]
     assert lab.leaks() == ["a: /etc/kept is new"]
+    lab.stop()
+    lab.start({"a": HostSpec.model_validate({**GPUS, "cpus": 8})}, cluster)
+    assert third.out("a", "nproc; grep -c 0x10de /sys/bus/pci/devices/*/vendor | grep -c :1").split() == ["8", "2"]
+    assert lab.leaks() == ["a: /etc/kept is new"]  # other hardware is none
     number = first["a"].address.split(".")[2]
     lab.reset()
     assert f"llmlab{number}:" not in _links()

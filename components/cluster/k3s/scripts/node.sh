@@ -63,7 +63,10 @@ install_binary() {
   # SELinux's package comes from its repository unless there is a mirror.
   if [ -n "$MIRROR" ]; then skip=true; else skip=binary; fi
   log=$(mktemp)
-  INSTALL_K3S_SKIP_DOWNLOAD=$skip INSTALL_K3S_SKIP_START=true INSTALL_K3S_EXEC=$ROLE sh "$state/install.sh" >"$log" 2>&1 || {
+  (
+    umask 022
+    INSTALL_K3S_SKIP_DOWNLOAD=$skip INSTALL_K3S_SKIP_START=true INSTALL_K3S_EXEC=$ROLE sh "$state/install.sh"
+  ) >"$log" 2>&1 || {
     tail -n 5 "$log" >&2
     rm -f "$log"
     fail "the installer of k3s failed as shown above; put that right on the host, then run up again"
@@ -78,6 +81,7 @@ check_role() {
 }
 
 configure() {
+  (umask 022 && mkdir -p /var/lib/rancher/k3s)
   config_file | write_file "$config/config.yaml" 0600
   if [ "$HARDENED" = yes ]; then
     admission_file | write_file "$server_files/psa.yaml" 0600

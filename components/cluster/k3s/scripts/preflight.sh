@@ -154,7 +154,7 @@ check_accelerators() {
   for device in /sys/bus/pci/devices/*; do
     [ -f "$device/vendor" ] || continue
     [ "$(cat "$device/vendor")" = "$PCI_VENDOR" ] || continue
-    case $(cat "$device/class") in 0x0300* | 0x0302* | 0x1200*) found=$((found + 1)) ;; esac
+    case $(cat "$device/class") in 0x03* | 0x1200*) found=$((found + 1)) ;; esac
   done
   if [ "$found" -eq "$PER_NODE" ]; then
     ok accelerators "$found on the PCI bus"

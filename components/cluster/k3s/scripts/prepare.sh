@@ -34,10 +34,10 @@ note() {
   done
 }
 
-# run PROGRAM ARGUMENT...: quiet unless it fails.
+# run PROGRAM ARGUMENT...: quiet unless it fails. What packages make has to be readable by all.
 run() {
   log=$(mktemp)
-  if "$@" >"$log" 2>&1; then
+  if (umask 022 && "$@") >"$log" 2>&1; then
     rm -f "$log"
     return
   fi
@@ -90,7 +90,8 @@ install_driver() {
     rhel-9 | almalinux-9 | rocky-9)
       machine=$(uname -m | sed s/aarch64/sbsa/)
       fetch "https://developer.download.nvidia.com/compute/cuda/repos/rhel9/$machine/cuda-rhel9.repo" /etc/yum.repos.d/cuda-rhel9.repo
-      note nvidia-open
+      chmod 0644 /etc/yum.repos.d/cuda-rhel9.repo
+      note kernel-devel-matched kernel-headers nvidia-open
       run dnf module enable -y "nvidia-driver:$DRIVER-open"
       install_packages kernel-devel-matched kernel-headers nvidia-open
       ;;
@@ -141,16 +142,21 @@ install_toolkit() {
 add_repository() {
   case $(manager) in
     apt-get)
-      mkdir -p "${deb_key%/*}"
+      (umask 022 && mkdir -p "${deb_key%/*}")
       fetch "$nvidia/gpgkey" "$deb_key"
       chmod 0644 "$deb_key"
       # shellcheck disable=SC2016 # apt puts the architecture there
       echo "deb [signed-by=$deb_key] $nvidia/stable/deb/\$(ARCH) /" | write_file "$deb_source" 0644
       run apt-get -o DPkg::Lock::Timeout=300 update
       ;;
-    dnf) fetch "$nvidia/stable/rpm/nvidia-container-toolkit.repo" /etc/yum.repos.d/nvidia-container-toolkit.repo ;;
-    zypper) fetch "$nvidia/stable/rpm/nvidia-container-toolkit.repo" /etc/zypp/repos.d/nvidia-container-toolkit.repo ;;
+    dnf) add_rpm_repository /etc/yum.repos.d ;;
+    zypper) add_rpm_repository /etc/zypp/repos.d ;;
   esac
+}
+
+add_rpm_repository() {
+  fetch "$nvidia/stable/rpm/nvidia-container-toolkit.repo" "$1/nvidia-container-toolkit.repo"
+  chmod 0644 "$1/nvidia-container-toolkit.repo"
 }
 
 remove_packages() {

@@ -13,6 +13,8 @@ put() {
 }
 
 apply() {
+  # Put there again whenever this is another text.
+  : "$SINCE"
   renewed=no
   # Only the first server makes the tokens, and it keeps the ones it has.
   if [ -n "$TOKEN" ]; then
