@@ -21,7 +21,7 @@ from sandbox.toolchain.tools import Download, Tool, UnavailableError
 
 State = Literal["ok", "missing", "emulated", "optional"]
 STYLES: Final[dict[State, str]] = {"ok": "green", "missing": "yellow", "emulated": "cyan", "optional": "dim"}
-PLUGINS: Final[dict[str, str]] = {"kubernetes": "pulumi-kubernetes"}
+PLUGINS: Final[dict[str, str]] = {name: f"pulumi-{name}" for name in ("aws", "command", "kubernetes")}
 """Official provider plugin -> the Python package whose version the engine asks it for."""
 
 

