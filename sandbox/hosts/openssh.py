@@ -1,9 +1,11 @@
 """An OpenSSH server: the machine's own, else that of its distribution's archive, unpacked into the user's cache."""
 
+import getpass
 import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,18 +77,29 @@ def _sshd(root: Path) -> Path:
 def _fetch(stage: Path) -> None:
     """Unpacks the package into `stage`/root, with those libraries it depends on that are not installed."""
     root = stage / "root"
-    _unpack(_PACKAGE, stage, root)
+    lists: list[str] = []
+    try:
+        _unpack(_PACKAGE, stage, root, lists)
+    except SandboxError:
+        # A machine that has never asked for its packages knows none; asking into a folder of our own takes no root.
+        folder = {"State::Lists": stage / "lists", "Cache": stage / "cache"}
+        lists = [word for key, path in folder.items() for word in ("-o", f"Dir::{key}={path}")]
+        lists += ["-o", f"APT::Sandbox::User={getpass.getuser()}"]
+        for path in folder.values():
+            (path / "partial").mkdir(parents=True)
+        _run(["apt-get", *lists, "update"])
+        _unpack(_PACKAGE, stage, root, lists)
     options = [f"--no-{kind}" for kind in ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")]
-    listed = _run(["apt-cache", "depends", "--recurse", *options, _PACKAGE])
+    listed = _run(["apt-cache", *lists, "depends", "--recurse", *options, _PACKAGE])
     wanted = {line for line in listed.splitlines() if re.fullmatch(r"lib[a-z0-9.+-]+", line)}
     status = ["dpkg-query", "--show", "--showformat=${binary:Package} ${db:Status-Status}\n"]
     installed = {line.split()[0].partition(":")[0] for line in _run(status).splitlines() if line.endswith(" installed")}
     for package in sorted(wanted - installed):
-        _unpack(package, stage, root)
+        _unpack(package, stage, root, lists)
 
 
-def _unpack(package: str, stage: Path, root: Path) -> None:
-    _run(["apt-get", "download", package], stage)
+def _unpack(package: str, stage: Path, root: Path, lists: Sequence[str]) -> None:
+    _run(["apt-get", *lists, "download", package], stage)
     for archive in stage.glob("*.deb"):
         _run(["dpkg-deb", "--extract", str(archive), str(root)])
         archive.unlink()
