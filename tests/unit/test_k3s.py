@@ -195,7 +195,7 @@ def test_another_generation_runs_everything_of_its_host_again_and_nothing_else()
     old = by_name(made())
     new = by_name(made(node_pools=[{**MIG, "hosts": {"gpu-1": host(21, generation="other")}}, L4]))
     changed = {name for name in old if old[name].inputs != new[name].inputs}
-    assert changed == {f"gpu-1-{phase}" for phase in ("preflight", "prepare", "drain", "node", "settle")}
+    assert changed == {f"gpu-1-{phase}" for phase in ("preflight", "prepare", "secrets", "drain", "node", "settle")}
 
 
 def test_secrets_go_only_where_they_must_and_out_of_sight() -> None:

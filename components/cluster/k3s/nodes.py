@@ -188,7 +188,8 @@ def secrets(node: Node, token: str, agent_token: str, registries: str) -> str:
 
 def drain(node: Node, settings: K3sSettings) -> str:
     """On a server, before the host is changed or leaves."""
-    return script("lib", "cluster", "drain", values=_about(node, settings) | {"TIMEOUT": str(DRAIN)})
+    alone = node.pool is not None and len(node.pool.hosts) == 1
+    return script("lib", "cluster", "drain", values=_about(node, settings) | {"TIMEOUT": str(DRAIN), "ALONE": yes(alone)})
 
 
 def settle(node: Node, settings: K3sSettings) -> str:
@@ -202,12 +203,14 @@ def settle(node: Node, settings: K3sSettings) -> str:
 
 
 def _about(node: Node, settings: K3sSettings) -> dict[str, str]:
+    mig = node.pool.mig() if node.pool else None
     return {
         "HOST": node.name,
         "NODE": node.name,
         "GENERATION": node.host.generation,
         "VERSION": settings.version,
         "HASH": node.digest,
+        "MIG": f"{mig[1]} x {mig[0]}" if mig else "",
     }
 
 

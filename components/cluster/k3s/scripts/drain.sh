@@ -1,7 +1,10 @@
-# Runs on a server, before another host (or this one) is changed: forgets the node of a host that was wiped since, and moves the
-# pods away from one that is about to restart with another version or configuration. A host that leaves loses its pods and its node.
+# Runs on a server, before another host (or this one) is changed: forgets the node of a host that was wiped since, keeps new pods
+# from one that is about to restart, and moves the others away where they would not outlive it. A host that leaves loses its pods
+# and its node.
 
 answers() { [ -x /usr/local/bin/k3s ] && kubectl get --raw=/readyz >/dev/null 2>&1; }
+
+minor() { echo "$1" | cut -d. -f2; }
 
 ready() { [ "$(show '.status.conditions[?(@.type=="Ready")].status')" = True ]; }
 
@@ -26,12 +29,20 @@ apply() {
       return
     fi
   fi
-  if [ "$(note applied)" = "$HASH" ] && [ "$(show .status.nodeInfo.kubeletVersion)" = "$VERSION" ]; then return; fi
+  running=$(show .status.nodeInfo.kubeletVersion)
+  if [ "$(note applied)" = "$HASH" ] && [ "$running" = "$VERSION" ]; then return; fi
   if [ "$(show .spec.unschedulable)" != true ]; then
     kubectl cordon "$NODE"
     kubectl annotate node "$NODE" --overwrite llm-platform/cordoned=yes
   fi
-  move_away "--timeout=${TIMEOUT}s" || {
+  # Containers go on while k3s restarts (docs.k3s.io, "Stopping K3s"), but for a kubelet of another minor version
+  # (kubernetes.io, "Version Skew Policy") and for GPUs that are cut anew.
+  if [ "$(minor "$running")" = "$(minor "$VERSION")" ] && [ "$(note mig)" = "$MIG" ]; then return; fi
+  if [ "$ALONE" = yes ]; then
+    echo "$NODE is the only host of its pool, so what runs there stops until it is back"
+    set -- --disable-eviction
+  fi
+  move_away "$@" "--timeout=${TIMEOUT}s" || {
     kubectl uncordon "$NODE"
     kubectl annotate node "$NODE" llm-platform/cordoned-
     fail "the pods named above did not leave it within $TIMEOUT seconds; give them room elsewhere or loosen their PodDisruptionBudget, then run up again"

@@ -2,6 +2,12 @@
 
 state=/etc/llm-platform
 
+# One script at a time: one whose connection broke goes on until it notices.
+alone() {
+  exec 9</run
+  flock -w 600 9 || fail "another run still works on it; ps shows what, wait until it has ended, then run up again"
+}
+
 # write_file PATH MODE: standard input becomes the file when its content or mode differ.
 write_file() {
   if ! { mkdir -p "${1%/*}" && cat >"$1.new" && chmod "$2" "$1.new"; } 2>/dev/null; then

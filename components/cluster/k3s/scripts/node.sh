@@ -183,6 +183,7 @@ check_runtime() {
 }
 
 apply() {
+  alone
   wanted="$GENERATION $HASH $SECRETS"
   if [ -f "$state/applied" ] && ! [ -f "/etc/systemd/system/$service.service" ]; then rm -f "$state/applied"; fi
   check_role

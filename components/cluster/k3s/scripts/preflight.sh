@@ -50,7 +50,7 @@ check_system() {
   else
     fault systemd "there is no systemctl, and k3s runs as a service of systemd" "use a system with systemd"
   fi
-  for program in curl sha256sum; do
+  for program in curl sha256sum flock; do
     command -v "$program" >/dev/null || fault programs "the program $program is missing" "install the package that has it"
   done
 }

@@ -172,6 +172,7 @@ remove_packages() {
 }
 
 apply() {
+  alone
   set_kernel
   if [ "$DRIVER_INSTALL" = yes ]; then install_driver; fi
   if [ -n "$TOOLKIT" ]; then install_toolkit; fi
@@ -199,6 +200,7 @@ uninstall() {
 }
 
 remove() {
+  alone
   uninstall
   rm -f "$state/generation"
   remove_packages

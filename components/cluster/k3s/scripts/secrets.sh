@@ -13,6 +13,7 @@ put() {
 }
 
 apply() {
+  alone
   # Put there again whenever this is another text.
   : "$SINCE"
   renewed=no

@@ -36,5 +36,5 @@ apply() {
     kubectl annotate node "$NODE" llm-platform/cordoned-
   fi
   kubectl annotate node "$NODE" --overwrite "llm-platform/generation=$GENERATION" "llm-platform/applied=$HASH" \
-    "llm-platform/labels=$LABELS" "llm-platform/taints=$TAINTS"
+    "llm-platform/mig=$MIG" "llm-platform/labels=$LABELS" "llm-platform/taints=$TAINTS"
 }
