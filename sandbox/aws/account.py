@@ -3,33 +3,24 @@
 import os
 import re
 import shutil
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import httpx
 
 from sandbox.aws.facts import require_known_quotas
 from sandbox.aws.faults import Fault
-from sandbox.control_plane import ControlPlane, processes
-from sandbox.control_plane.files import explained_disk_errors, private_directory
-from sandbox.control_plane.ports import LOOPBACK, choose
-from sandbox.control_plane.record import Record
+from sandbox.control_plane import ControlPlane
+from sandbox.control_plane.files import private_directory
+from sandbox.control_plane.ports import LOOPBACK
+from sandbox.daemon import Daemon
 from sandbox.errors import SandboxError
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
-_PROJECT = Path(__file__).parents[2]
-_PROCESS = "aws"
-_LOCK_WAIT_S = 120.0
 _START_WAIT_S = 30.0
-_STOP_GRACE_S = 60.0  # the control planes of its clusters end first
 _ANSWER_S = 10.0
-_POLL_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -58,9 +49,14 @@ class Account:
         if not _NAME.fullmatch(name):
             raise SandboxError(f"{name!r} is no account name; use up to 40 lower-case letters, digits and dashes, e.g. prod")
         self.name = name
-        self._root = root.resolve()
-        self._directory = self._root / name
-        self._record_file = self._directory / "account.json"
+        self._daemon = Daemon(
+            package="aws",
+            record=root.resolve() / name / "account.json",
+            kind="the rehearsed account",
+            name=f"the rehearsed account {name}",
+            start_wait_s=_START_WAIT_S,
+            sweep=self._sweep,
+        )
 
     @property
     def endpoint(self) -> str | None:
@@ -70,7 +66,12 @@ class Account:
     @property
     def home(self) -> Path:
         """Where its clusters keep their data: what `sandbox.aws.clusters` asks for."""
-        return self._directory / "eks"
+        return self._daemon.directory / "eks"
+
+    @property
+    def log(self) -> Path:
+        """What its process writes."""
+        return self._daemon.log
 
     def start(self, region: str, quotas: Mapping[str, float]) -> AccountStatus:
         """Makes the account run and answer; one that runs is left alone but for its quotas (vCPUs by quota code).
@@ -78,7 +79,7 @@ class Account:
         Raises SandboxError with the reason when it does not start, runs in another region, or a quota code is unknown.
         """
         require_known_quotas(quotas)
-        with self._exclusive():
+        with self._daemon.exclusive():
             before = self.status()
             if before.running and before.region != region:
                 raise SandboxError(
@@ -87,32 +88,26 @@ class Account:
                 )
             if not before.running:
                 self._sweep()
-                self._spawn(region)
+                home = private_directory(self.home)
+                self._daemon.start(home, f"--region={region}", environment={}, answers=self._answers)
             self._request("PUT", "quotas", dict(quotas))
             now = self.status()
         return AccountStatus(now.name, now.running, now.endpoint, now.region, now.pid, fresh=not before.running)
 
     def stop(self) -> None:
         """Ends the process, which ends the account's clusters and forgets its contents. Does nothing when nothing runs."""
-        if self._directory.exists():
-            with self._exclusive():
-                self._stop()
+        self._daemon.stop()
 
     def reset(self) -> None:
         """Ends the process and deletes everything the account has written."""
-        if self._directory.exists():
-            with self._exclusive():
-                self._stop()
-                shutil.rmtree(self._directory)
+        self._daemon.reset()
 
     def status(self) -> AccountStatus:
         """How the account is now; waits for no other command."""
-        record = Record.load(self._record_file)
-        process = record.processes.get(_PROCESS)
-        if process is None or not processes.is_running(process):
+        running = self._daemon.running()
+        if running is None:
             return AccountStatus(self.name, False, None, None, None)
-        endpoint = f"http://{LOOPBACK}:{record.ports[_PROCESS]}"
-        return AccountStatus(self.name, True, endpoint, _argument(process.argv, "region"), process.pid)
+        return AccountStatus(self.name, True, running.endpoint, _argument(running.argv, "region"), running.pid)
 
     def environment(self) -> dict[str, str]:
         """What AWS's clients need in their environment to talk to this account, and to nothing else.
@@ -157,31 +152,6 @@ class Account:
         """How many mutating calls of the provider there were since the last `break_down`."""
         return int(self._request("GET", "faults")["counted"])
 
-    def _spawn(self, region: str) -> None:
-        record = Record(ports=dict(choose([_PROCESS])))
-        argv = (
-            *(sys.executable, "-m", "sandbox.aws", "serve"),
-            f"--home={private_directory(self.home)}",
-            f"--port={record.ports[_PROCESS]}",
-            f"--region={region}",
-        )
-        started = processes.spawn(argv, self.log, {"PYTHONPATH": str(_PROJECT)})
-        record.processes[_PROCESS] = started
-        try:
-            record.save(self._record_file)
-        except OSError:
-            processes.stop([started], _STOP_GRACE_S)  # nobody could find it again
-            raise
-        deadline = time.monotonic() + _START_WAIT_S
-        while not self._answers():
-            if not processes.is_running(started):
-                reason = processes.why_it_died(self.log)
-                raise SandboxError(f"the rehearsed account stopped while starting: {reason} (log: {self.log})")
-            if time.monotonic() > deadline:
-                self._stop()
-                raise SandboxError(f"waited {_START_WAIT_S:.0f} s in vain for the rehearsed account to answer; see {self.log}")
-            time.sleep(_POLL_S)
-
     def _answers(self) -> bool:
         endpoint = self.endpoint
         if endpoint is None:
@@ -190,13 +160,6 @@ class Account:
             return httpx.get(f"{endpoint}/_sandbox/health", timeout=_ANSWER_S, trust_env=False).is_success
         except httpx.TransportError:
             return False
-
-    def _stop(self) -> None:
-        record = Record.load(self._record_file)
-        processes.stop(record.processes.values(), _STOP_GRACE_S)
-        record.processes.clear()
-        record.save(self._record_file)
-        self._sweep()
 
     def _sweep(self) -> None:
         """Ends and deletes the clusters of an account whose process died without doing so."""
@@ -218,26 +181,6 @@ class Account:
         except httpx.HTTPError as error:
             raise SandboxError(f"the rehearsed account {self.name} does not answer ({error}); its log is {self.log}") from error
         return response.json()
-
-    @property
-    def log(self) -> Path:
-        """What its process writes."""
-        return self._directory / "account.log"
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """One command at a time; the lock lies beside the directory, which `reset` deletes."""
-        with explained_disk_errors(self._directory):
-            lock = filelock.FileLock(private_directory(self._root) / f"{self.name}.lock", mode=0o600)
-            private_directory(self._directory)
-            try:
-                with lock.acquire(timeout=_LOCK_WAIT_S):
-                    yield
-            except filelock.Timeout as error:
-                raise SandboxError(
-                    f"another command has worked on the rehearsed account {self.name} for {_LOCK_WAIT_S:.0f} s; "
-                    f"try again when it is done (it holds {lock.lock_file})"
-                ) from error
 
 
 def _argument(argv: tuple[str, ...], name: str) -> str:

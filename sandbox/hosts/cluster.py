@@ -23,16 +23,14 @@ from sandbox.hosts import k3s_config, node_files, nodes, tokens
 from sandbox.hosts.faults import Fault
 from sandbox.hosts.host import Host
 from sandbox.hosts.k3s_config import DATA, Settings, StartError
+from sandbox.hosts.kubelets import Kubelets
 from sandbox.hosts.network import listen
-from sandbox.hosts.programs.nvidia import instances
 from sandbox.hosts.relay import Relay
 from sandbox.toolchain import REHEARSAL, ensure
 
 PORT = 6443
 SERVER, AGENT = "k3s.service", "k3s-agent.service"
 _RETRY_S = 2.0
-_NOTICED_S = 5.0
-"""Kubernetes takes 50 seconds to see that a node is silent."""
 _SQLITE, _ETCD = f"{DATA}/server/db", f"{DATA}/server/db/etcd"
 _PASSWORD = "/etc/rancher/node/password"  # noqa: S105 - a path
 
@@ -63,11 +61,8 @@ class Cluster:
         self._lock = threading.RLock()
         self._memory = _Memory.model_validate_json(record.read_bytes()) if record.exists() else _Memory()
         self._wanted: dict[str, object] = {}
-        self._nodes: dict[str, str] = {}
-        """Host to node, of every host that ever joined."""
-        self._working: set[str] = set()
-        self._cut_off: set[str] = set()
         self._ended = threading.Event()
+        self._kubelets = Kubelets(plane, self._ended)
 
     # --- what systemd starts and stops ---
 
@@ -91,20 +86,11 @@ class Cluster:
         self._wanted.pop(host.name, None)
         with host.lock:
             host.close("k3s")
-        if host.name in self._working:
-            self._working.discard(host.name)
-            self._notice_later(host)
+        self._kubelets.stop(host)
 
     def cut_off(self, host: Host, *, off: bool) -> None:
         """Whether the network reaches a host; what runs on it goes on."""
-        if off and host.name not in self._cut_off:
-            self._cut_off.add(host.name)
-            self._notice_later(host)
-        elif not off and host.name in self._cut_off:
-            self._cut_off.remove(host.name)
-            if host.name in self._working:
-                with suppress(SandboxError), self.plane.connect() as api:
-                    nodes.resume(api, self._nodes[host.name])
+        self._kubelets.cut_off(host, off=off)
 
     def close(self) -> None:
         """The end of the lab's process: nothing is tried again, and the control plane stops."""
@@ -242,10 +228,7 @@ class Cluster:
 
     def _become_node(self, host: Host, settings: Settings, version: str) -> None:
         node_files.write_agent(host)
-        with self.plane.connect() as api:
-            nodes.register(api, host, settings, version, instances(host))
-        self._nodes[host.name] = settings.node_name(host)
-        self._working.add(host.name)
+        self._kubelets.start(host, settings, version)
 
     def _identify(self, host: Host, settings: Settings) -> str:
         """A node's name is its own: who claims it shows the password it first came with (pkg/nodepassword)."""
@@ -275,7 +258,7 @@ class Cluster:
 
     def _running(self) -> list[Host]:
         """The servers that work and are reached."""
-        return [self._hosts[name] for name in list(self._memory.members) if self._works(name)]
+        return [self._hosts[name] for name in list(self._memory.members) if self._kubelets.reports(name)]
 
     def forget_lost(self) -> None:
         """A cluster none of whose servers has its data any more is gone, with everything in it."""
@@ -285,16 +268,13 @@ class Cluster:
             hosts = [self._hosts[name] for name in self._memory.members]
             if not any(host.tree.exists(_SQLITE) for host in hosts):
                 self._memory = _Memory()
-                self._nodes.clear()
-                self._working.clear()
+                self._kubelets.forget()
                 self._save()
                 self.plane.reset()
 
     def tell_devices(self, host: Host) -> None:
         """A host has other MIG instances."""
-        if host.name in self._working:
-            with suppress(SandboxError), self.plane.connect() as api:
-                nodes.tell_mig(api, self._nodes[host.name], instances(host))
+        self._kubelets.tell_devices(host)
 
     def role(self, host: Host) -> str | None:
         """What k3s a host has as its service."""
@@ -327,21 +307,6 @@ class Cluster:
             self._drop_deleted_members(api)
             if self._memory.members != before:
                 self._save()
-
-    def _notice_later(self, host: Host) -> None:
-        """A restart is quicker than anybody notices."""
-        timer = threading.Timer(_NOTICED_S, self._notice, [host])
-        timer.daemon = True
-        timer.start()
-
-    def _notice(self, host: Host) -> None:
-        node = self._nodes.get(host.name)
-        if node and not self._works(host.name) and not self._ended.is_set():
-            with suppress(SandboxError, KeyError), self.plane.connect(timeout_s=2.0) as api:
-                nodes.stop(api, node)
-
-    def _works(self, name: str) -> bool:
-        return name in self._working and name not in self._cut_off
 
     def _save(self) -> None:
         write_private(self._record, json.dumps(self._memory.model_dump()))

@@ -3,23 +3,17 @@
 import os
 import re
 import secrets
-import shutil
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import filelock
 import httpx
 
 from sandbox.control_plane import ControlPlane, processes
-from sandbox.control_plane.files import explained_disk_errors, private_directory, write_private
-from sandbox.control_plane.ports import LOOPBACK, choose
-from sandbox.control_plane.record import Record
+from sandbox.control_plane.files import private_directory, write_private
+from sandbox.daemon import Daemon, DiedError
 from sandbox.errors import SandboxError
 from sandbox.hosts.faults import Fault, Trouble
 from sandbox.hosts.keys import key_pair
@@ -30,13 +24,8 @@ from sandbox.toolchain import HOSTS, REHEARSAL, ensure
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 _HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_PROJECT = Path(__file__).parents[2]
-_PROCESS = "hosts"
-_LOCK_WAIT_S = 120.0
 _START_WAIT_S = 120.0
-_STOP_GRACE_S = 60.0
 _ANSWER_S = 120.0
-_POLL_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -99,9 +88,14 @@ class Lab:
         if not _NAME.fullmatch(name):
             raise SandboxError(f"{name!r} is no name for a lab; use up to 40 lower-case letters, digits and dashes, e.g. onprem")
         self.name = name
-        self._home = home.resolve()
-        self._directory = self._home / name
-        self._record_file = self._directory / "lab.json"
+        self._directory = home.resolve() / name
+        self._daemon = Daemon(
+            package="hosts",
+            record=self._directory / "lab.json",
+            kind="the rehearsed hosts",
+            name=f"the rehearsed hosts of {name}",
+            start_wait_s=_START_WAIT_S,
+        )
 
     @property
     def key_file(self) -> Path:
@@ -111,7 +105,7 @@ class Lab:
     @property
     def log(self) -> Path:
         """What its process writes."""
-        return self._directory / "lab.log"
+        return self._daemon.log
 
     def start(self, specs: Mapping[str, HostSpec], cluster: ControlPlane, *, bastion: bool = False) -> dict[str, Address]:
         """Makes these hosts run and answer, and says where they are; other hosts of the lab stay as they are.
@@ -124,8 +118,8 @@ class Lab:
                 raise SandboxError(
                     f"{name!r} is no name for a rehearsed host; use up to 63 lower-case letters, digits and dashes"
                 )
-        with self._exclusive():
-            if not self._is_running():
+        with self._daemon.exclusive():
+            if self._daemon.running() is None:
                 # Here they can say what they do; the lab's own process finds them made.
                 ensure((*REHEARSAL, *HOSTS))
                 ensure_sshd()
@@ -137,25 +131,19 @@ class Lab:
 
     def stop(self) -> None:
         """Switches every host off; their files stay. Does nothing when nothing runs."""
-        if self._directory.exists():
-            with self._exclusive():
-                self._stop()
+        self._daemon.stop()
 
     def reset(self) -> None:
         """Switches every host off and deletes them; the control plane is its owner's."""
-        if self._directory.exists():
-            with self._exclusive():
-                self._stop()
-                shutil.rmtree(self._directory)
+        self._daemon.reset()
 
     def status(self) -> LabStatus:
         """How it is now; waits for no other command."""
-        record = Record.load(self._record_file)
-        process = record.processes.get(_PROCESS)
-        if process is None or not processes.is_running(process):
+        running = self._daemon.running()
+        if running is None:
             return LabStatus(self.name, False, None, False, ())
         answer = self._request("GET", "hosts")
-        return LabStatus(self.name, True, process.pid, answer["namespaces"], tuple(map(_host_status, answer["hosts"])))
+        return LabStatus(self.name, True, running.pid, answer["namespaces"], tuple(map(_host_status, answer["hosts"])))
 
     def logs(self, host: str | None = None, lines: int = 50) -> str:
         """The last lines of the lab, or of a host's SSH server."""
@@ -200,30 +188,14 @@ class Lab:
         private_directory(self._directory)
         write_private(self.key_file.with_suffix(".pub"), f"{key_pair(self.key_file)}\n")
         write_private(self._directory / "key", secrets.token_hex(16))
-        record = Record(ports=dict(choose([_PROCESS])))
-        argv = (
-            *(sys.executable, "-m", "sandbox.hosts", "serve"),
-            f"--home={self._directory}",
-            f"--port={record.ports[_PROCESS]}",
-            f"--cluster={cluster.directory}",
-        )
         cache = {name: os.environ[name] for name in ("XDG_CACHE_HOME",) if name in os.environ}
-        started = processes.spawn(argv, self.log, {"PYTHONPATH": str(_PROJECT), **cache})
-        record.processes[_PROCESS] = started
         try:
-            record.save(self._record_file)
-        except OSError:
-            processes.stop([started], _STOP_GRACE_S)  # nobody could find it again
+            self._daemon.start(self._directory, f"--cluster={cluster.directory}", environment=cache, answers=self._answers)
+        except DiedError as error:
+            sentence = error.reason.partition("SandboxError: ")[2]
+            if sentence:
+                raise SandboxError(sentence) from error
             raise
-        deadline = time.monotonic() + _START_WAIT_S
-        while not self._answers():
-            if not processes.is_running(started):
-                reason = processes.why_it_died(self.log).partition("SandboxError: ")
-                raise SandboxError(reason[2] or f"the rehearsed hosts stopped while starting: {reason[0]} (log: {self.log})")
-            if time.monotonic() > deadline:
-                self._stop()
-                raise SandboxError(f"waited {_START_WAIT_S:.0f} s in vain for the rehearsed hosts to answer; see {self.log}")
-            time.sleep(_POLL_S)
 
     def _answers(self) -> bool:
         try:
@@ -232,22 +204,13 @@ class Lab:
             return False
         return True
 
-    def _is_running(self) -> bool:
-        process = Record.load(self._record_file).processes.get(_PROCESS)
-        return process is not None and processes.is_running(process)
-
-    def _stop(self) -> None:
-        record = Record.load(self._record_file)
-        processes.stop(record.processes.values(), _STOP_GRACE_S)
-        record.processes.clear()
-        record.save(self._record_file)
-
     def _request(self, method: str, route: str, body: Any = None) -> Any:
-        if not self._is_running():
+        running = self._daemon.running()
+        if running is None:
             raise SandboxError(
                 f"the rehearsed hosts of {self.name} do not run; `python -m sandbox start {self.name}` starts them"
             )
-        url = f"http://{LOOPBACK}:{Record.load(self._record_file).ports[_PROCESS]}/{route}"
+        url = f"{running.endpoint}/{route}"
         key = (self._directory / "key").read_text(encoding="utf-8")
         try:
             response = httpx.request(method, url, json=body, headers={"Authorization": key}, timeout=_ANSWER_S, trust_env=False)
@@ -256,21 +219,6 @@ class Lab:
         if not response.is_success:
             raise SandboxError(str(response.json()["message"]))
         return response.json()
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """One command at a time; the lock lies beside the directory, which `reset` deletes."""
-        with explained_disk_errors(self._directory):
-            lock = filelock.FileLock(private_directory(self._home) / f"{self.name}.lock", mode=0o600)
-            private_directory(self._directory)
-            try:
-                with lock.acquire(timeout=_LOCK_WAIT_S):
-                    yield
-            except filelock.Timeout as error:
-                raise SandboxError(
-                    f"another command has worked on the rehearsed hosts of {self.name} for {_LOCK_WAIT_S:.0f} s; "
-                    f"try again when it is done (it holds {lock.lock_file})"
-                ) from error
 
 
 def _host_status(host: dict[str, Any]) -> HostStatus:
