@@ -17,9 +17,19 @@ apply() {
     return
   fi
   exists || return 0
-  if [ "$(note generation)" != "$GENERATION" ]; then
+  before=$(note generation)
+  tries=12
+  if [ -z "$before" ]; then
+    # It never worked yet: it was broken off while it was made, and goes on if it is still there.
+    until ready || [ "$tries" -eq 0 ]; do
+      sleep 5
+      tries=$((tries - 1))
+    done
+    ready || kubectl delete node "$NODE" --timeout=60s
+    return
+  fi
+  if [ "$before" != "$GENERATION" ]; then
     # A node that is still alive is no wiped host. Servers notice a dead one after 50 seconds.
-    tries=12
     while ready && [ "$tries" -gt 0 ]; do
       sleep 5
       tries=$((tries - 1))
