@@ -98,14 +98,14 @@ class K3sCluster(PlatformComponent):
         identity = self._command(
             speaker, "identity", reading("identity", ""), after=settled[:1], limit=_LOOK, keep=once, of_all=True
         )
+        # Always of the first server: an input that is ignored would be that of the state, and so would be the host it is run on.
         read = self._command(
-            speaker,
+            servers[0],
             "kubeconfig",
             reading("kubeconfig", settings.version),
             after=settled,
             limit=_LOOK,
             private=True,
-            keep=["connection", "create"] if settings.is_there() else None,
             of_all=True,
             triggers=[identity.stdout],
         )

@@ -182,7 +182,7 @@ def prepare(node: Node, settings: K3sSettings) -> str:
 def secrets(node: Node, token: str, agent_token: str, registries: str) -> str:
     """Secret files. Without tokens a server makes its own, unless it has them."""
     values = {"HOST": node.name, "SINCE": node.host.generation, "ROLE": node.role.value}
-    values |= {"TOKEN": token, "AGENT_TOKEN": agent_token, "REGISTRIES": registries}
+    values |= {"TOKEN": token, "AGENT_TOKEN": agent_token, "REGISTRIES": registries.rstrip("\n")}
     return script("lib", "local", "secrets", values=values)
 
 

@@ -117,7 +117,7 @@ obstacle() {
     *"Node password rejected"*) echo "the cluster knows a node of this name with another password; delete it on a server with k3s kubectl delete node $HOST" ;;
     *"duplicate node name"*) echo "etcd has a member of this name; delete its node on another server with k3s kubectl delete node $HOST" ;;
     *"encrypted with different token"* | *"token CA hash does not match"* | *"not authorized"*) echo "the cluster does not take its token; delete $config/token and $config/agent-token here" ;;
-    *"invalid kernel flag"*) echo "the kernel settings of /etc/sysctl.d/90-kubelet.conf do not hold; sysctl --system sets them" ;;
+    *"invalid kernel flag"*) echo "the kernel settings of /etc/sysctl.d/90-llm-platform.conf do not hold; sysctl --system sets them" ;;
     *"no space left on device"*) echo "a disk is full; make room (df -h)" ;;
   esac
 }

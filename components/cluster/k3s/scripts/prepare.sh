@@ -2,7 +2,7 @@
 # What it installs it notes, and only that is removed later. Notes at the end which generation of the host this is.
 # A host that leaves is made what it was: k3s goes from here, so that it does also where it was installed only by half.
 
-sysctls=/etc/sysctl.d/90-kubelet.conf
+sysctls=/etc/sysctl.d/90-llm-platform.conf
 deb_source=/etc/apt/sources.list.d/nvidia-container-toolkit.list
 deb_key=/etc/apt/keyrings/nvidia-container-toolkit.asc
 nvidia=https://nvidia.github.io/libnvidia-container
@@ -71,6 +71,7 @@ set_kernel() {
 }
 
 reset_kernel() {
+  [ -f "$state/sysctl.before" ] || return 0
   rm -f "$sysctls"
   for line in $(content "$state/sysctl.before"); do sysctl -w "$line" >/dev/null 2>&1 || :; done
   rm -f "$state/sysctl.before"
