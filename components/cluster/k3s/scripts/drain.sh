@@ -48,14 +48,18 @@ apply() {
   # Containers go on while k3s restarts (docs.k3s.io, "Stopping K3s"), but for a kubelet of another minor version
   # (kubernetes.io, "Version Skew Policy") and for GPUs that are cut anew.
   if [ "$(minor "$running")" = "$(minor "$VERSION")" ] && [ "$(note mig)" = "$MIG" ]; then return; fi
-  if [ "$ALONE" = yes ]; then
-    echo "$NODE is the only host of its pool, so what runs there stops until it is back"
-    set -- --disable-eviction
+  if [ "$ALONE" = yes ] || ! move_away "--timeout=${TIMEOUT}s"; then
+    # A pool without a spare host has no room for them anywhere, whatever their PodDisruptionBudget wants.
+    echo "no other host of its pool takes the pods of $NODE, so they stop until it is back"
+    end_pods
   fi
-  move_away "$@" "--timeout=${TIMEOUT}s" || {
+}
+
+end_pods() {
+  move_away --disable-eviction "--timeout=${TIMEOUT}s" || {
     kubectl uncordon "$NODE"
     kubectl annotate node "$NODE" llm-platform/cordoned-
-    fail "the pods named above did not leave it within $TIMEOUT seconds; give them room elsewhere or loosen their PodDisruptionBudget, then run up again"
+    fail "the pods named above did not end within $TIMEOUT seconds; kubectl describe pod says why, then run up again"
   }
 }
 
