@@ -39,8 +39,11 @@ def recover(stack: automation.Stack, state: Path, kubeconfigs: Sequence[Path], o
     found = [resource for file in kubeconfigs for resource in asyncio.run(_find(objects, file.read_text()))]
     if objects:
         output(f"an earlier run was interrupted: {len(found)} of the {len(objects)} objects it was making are there, taken over")
+    # What was to take another's place is there now, so the other one is to go, as the engine notes it between the two.
+    taken = {resource["urn"] for resource in found}
+    before = [resource | ({"delete": True} if resource["urn"] in taken else {}) for resource in deployment.get("resources", [])]
     # The engine's own `refresh --import-pending-creates` (3.259.0) drops what it is told to import.
-    deployment["resources"] = [*deployment.get("resources", []), *found]
+    deployment["resources"] = [*before, *found]
     stack.import_stack(automation.Deployment(version=recorded.version, deployment=deployment))
     stack.refresh(suppress_outputs=True)
 

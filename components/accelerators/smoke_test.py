@@ -1,7 +1,5 @@
 """Whether pods on the nodes of a pool reach its accelerators: the vendor's own tool, in a pod that asks for one."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
@@ -12,7 +10,6 @@ from pydantic import Field, field_validator
 from components.accelerators.profiles import profile_of
 from components.base import PlatformComponent, labels
 from components.inputs import InputError, InputText, Model, validate
-from components.names import DNS_LABEL_MAX, fit
 from components.pods import device_groups, on_pool, resources, restricted_container, restricted_pod, scratch
 from components.serving.engine_images import check_image, engine_for
 from components.types import NodePool, NodePoolArgs
@@ -56,7 +53,7 @@ class _Config(Model):
 
 
 class SmokeTest(PlatformComponent):
-    """A Job on one node of a pool, awaited; with other inputs it is another Job."""
+    """A Job on one node of a pool, awaited. It runs once, when the pool is made: later its accelerators belong to models."""
 
     pool_name: pulumi.Output[str]
     """Name of the pool, known once a pod has used one of its accelerators."""
@@ -71,9 +68,10 @@ class SmokeTest(PlatformComponent):
             raise InputError(f"SmokeTest {name}: {error}") from error
         job = kubernetes.batch.v1.Job(
             self.child_name("job"),
-            metadata={"namespace": config.namespace_name, "name": job_name(name, spec), "labels": common},
+            metadata={"namespace": config.namespace_name, "labels": common},
             spec=spec,
-            opts=self.child(timeout=config.timeout_seconds + _GRACE),
+            # Another one would wait for an accelerator that models do not give back.
+            opts=self.child(timeout=config.timeout_seconds + _GRACE, ignore_changes=["metadata", "spec"]),
         )
         self.pool_name = job.id.apply(lambda _: config.pool.name)
         self.finish()
@@ -138,12 +136,6 @@ def check_smoke(pool: NodePool, image: str | None, command: tuple[str, ...] | No
         except ValueError as error:
             raise ValueError(f"image: {error}") from None
     smoke_spec(pool, {}, image=image, command=command, deadline=1)
-
-
-def job_name(name: str, spec: Mapping[str, Any]) -> str:
-    """A name that is another one with any other input: a test that has passed is not run again, a changed one is."""
-    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:10]
-    return fit(name, "smoke", digest, limit=DNS_LABEL_MAX)
 
 
 def _engine_image(resource: str) -> str:

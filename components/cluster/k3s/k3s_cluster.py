@@ -140,7 +140,13 @@ class K3sCluster(PlatformComponent):
         # It is an identifier of the secrets and none itself.
         known = pulumi.Output.unsecret(secret.stdout)
         drained = self._command(
-            node, "drain", drain(node, settings), on=self._other(node), after=[secret, *after], limit=2 * DRAIN + _LOOK, delete=True
+            node,
+            "drain",
+            drain(node, settings),
+            on=self._other(node),
+            after=[secret, *after],
+            limit=2 * DRAIN + _LOOK,
+            delete=True,
         )
         script = known.apply(lambda identifier: install(node, settings, identifier))
         made = self._command(node, "node", script, after=[drained], limit=_INSTALL)

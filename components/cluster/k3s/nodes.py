@@ -142,6 +142,7 @@ def preflight(node: Node, settings: K3sSettings) -> str:
         values={
             "HOST": node.name,
             "SINCE": node.host.generation,
+            "CLUSTER": settings.cluster_name,
             "ROLE": node.role.value,
             "SYSTEMS": _SYSTEMS,
             "KERNEL": _KERNEL,
@@ -170,6 +171,7 @@ def prepare(node: Node, settings: K3sSettings) -> str:
         values={
             "HOST": node.name,
             "GENERATION": node.host.generation,
+            "CLUSTER": settings.cluster_name,
             "SYSCTLS": SYSCTLS if settings.cis else "",
             "DRIVER_INSTALL": yes(settings.driver.install and node.nvidia),
             "DRIVER": settings.driver.branch,

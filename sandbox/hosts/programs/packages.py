@@ -223,20 +223,24 @@ def _version(host: Host, wanted: _Wanted, *, from_file: bool) -> str | None:
     """Which version comes; None where the package or its repository is not known."""
     if wanted.name in TOOLKIT:
         version = wanted.version or _TOOLKIT_VERSIONS[-1]
-        return f"{version}-1" if version in _TOOLKIT_VERSIONS and (from_file or _has_repository(host)) else None
+        return (
+            f"{version}-1"
+            if version in _TOOLKIT_VERSIONS and (from_file or _has_repository(host, "nvidia.github.io/libnvidia-container"))
+            else None
+        )
     if found := re.fullmatch(r"nvidia-(headless|utils)-(\d+)-server(-open)?", wanted.name):
         return f"{_DRIVERS[found[2]]}-0ubuntu1" if found[2] in _DRIVERS else None
     if wanted.name == "nvidia-open":
-        return f"{_DRIVERS['580']}-1.el9" if host.tree.exists("/etc/yum.repos.d/cuda-rhel9.repo") else None
+        return f"{_DRIVERS['580']}-1.el9" if _has_repository(host, "developer.download.nvidia.com/compute/cuda") else None
     if wanted.name == f"linux-headers-{kernel_of(host.state.spec)}" or wanted.name in _ORDINARY:
         return wanted.version or "1.0"
     return None
 
 
-def _has_repository(host: Host) -> bool:
+def _has_repository(host: Host, address: str) -> bool:
     folders = ("/etc/apt/sources.list.d", "/etc/yum.repos.d", "/etc/zypp/repos.d")
     files = [file for folder in folders for file in host.tree.glob(f"{folder}/*")]
-    return any("nvidia.github.io/libnvidia-container" in host.tree.read(file) for file in files)
+    return any(address in host.tree.read(file) for file in files)
 
 
 def _check_apt_sources(call: Call) -> None:

@@ -56,9 +56,20 @@ check_system() {
 }
 
 check_stranger() {
-  if [ -e /usr/local/bin/k3s ] && [ ! -d /etc/llm-platform ]; then
-    fault k3s "k3s is installed already, and not by this platform" "k3s-uninstall.sh or k3s-agent-uninstall.sh removes it with all its data; or use another host"
+  if [ -d /etc/llm-platform ]; then
+    other=$(cat /etc/llm-platform/cluster 2>/dev/null || :)
+    if [ -n "$other" ] && [ "$other" != "$CLUSTER" ]; then
+      fault cluster "it is a host of the cluster $other" "take it out of that stack first, or use another host"
+    fi
+    return
   fi
+  if [ -e /usr/local/bin/k3s ]; then
+    fault k3s "k3s is installed already, and not by this platform" "k3s-uninstall.sh or k3s-agent-uninstall.sh removes it with all its data; or use another host"
+    return
+  fi
+  for path in /var/lib/rancher /etc/rancher /etc/kubernetes; do
+    [ ! -e "$path" ] || fault kubernetes "$path is there, and not from this platform" "remove what it belongs to, or use another host"
+  done
 }
 
 check_resources() {

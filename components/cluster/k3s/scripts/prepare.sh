@@ -3,8 +3,10 @@
 # A host that leaves is made what it was: k3s goes from here, so that it does also where it was installed only by half.
 
 sysctls=/etc/sysctl.d/90-llm-platform.conf
-deb_source=/etc/apt/sources.list.d/nvidia-container-toolkit.list
-deb_key=/etc/apt/keyrings/nvidia-container-toolkit.asc
+deb_source=/etc/apt/sources.list.d/llm-platform-nvidia.list
+deb_key=/etc/apt/keyrings/llm-platform-nvidia.asc
+rpm_toolkit=llm-platform-nvidia.repo
+rpm_cuda=/etc/yum.repos.d/llm-platform-cuda.repo
 nvidia=https://nvidia.github.io/libnvidia-container
 toolkit_packages="libnvidia-container1 libnvidia-container-tools nvidia-container-toolkit-base nvidia-container-toolkit"
 
@@ -90,8 +92,11 @@ install_driver() {
       ;;
     rhel-9 | almalinux-9 | rocky-9)
       machine=$(uname -m | sed s/aarch64/sbsa/)
-      fetch "https://developer.download.nvidia.com/compute/cuda/repos/rhel9/$machine/cuda-rhel9.repo" /etc/yum.repos.d/cuda-rhel9.repo
-      chmod 0644 /etc/yum.repos.d/cuda-rhel9.repo
+      # One that an administrator set up serves as well.
+      if [ ! -e /etc/yum.repos.d/cuda-rhel9.repo ]; then
+        fetch "https://developer.download.nvidia.com/compute/cuda/repos/rhel9/$machine/cuda-rhel9.repo" "$rpm_cuda"
+        chmod 0644 "$rpm_cuda"
+      fi
       note kernel-devel-matched kernel-headers nvidia-open
       run dnf module enable -y "nvidia-driver:$DRIVER-open"
       install_packages kernel-devel-matched kernel-headers nvidia-open
@@ -143,6 +148,11 @@ install_toolkit() {
 add_repository() {
   case $(manager) in
     apt-get)
+      # One that an administrator set up serves as well.
+      if [ -e /etc/apt/sources.list.d/nvidia-container-toolkit.list ]; then
+        run apt-get -o DPkg::Lock::Timeout=300 update
+        return
+      fi
       (umask 022 && mkdir -p "${deb_key%/*}")
       fetch "$nvidia/gpgkey" "$deb_key"
       chmod 0644 "$deb_key"
@@ -156,8 +166,9 @@ add_repository() {
 }
 
 add_rpm_repository() {
-  fetch "$nvidia/stable/rpm/nvidia-container-toolkit.repo" "$1/nvidia-container-toolkit.repo"
-  chmod 0644 "$1/nvidia-container-toolkit.repo"
+  [ ! -e "$1/nvidia-container-toolkit.repo" ] || return 0
+  fetch "$nvidia/stable/rpm/nvidia-container-toolkit.repo" "$1/$rpm_toolkit"
+  chmod 0644 "$1/$rpm_toolkit"
 }
 
 remove_packages() {
@@ -169,11 +180,12 @@ remove_packages() {
     zypper) run zypper --non-interactive remove -y $(cat "$state/packages") ;;
   esac
   rm -f "$state/packages" "$deb_source" "$deb_key"
-  rm -f /etc/yum.repos.d/nvidia-container-toolkit.repo /etc/zypp/repos.d/nvidia-container-toolkit.repo /etc/yum.repos.d/cuda-rhel9.repo
+  rm -f "/etc/yum.repos.d/$rpm_toolkit" "/etc/zypp/repos.d/$rpm_toolkit" "$rpm_cuda"
 }
 
 apply() {
   alone
+  echo "$CLUSTER" | write_file "$state/cluster" 0644
   set_kernel
   if [ "$DRIVER_INSTALL" = yes ]; then install_driver; fi
   if [ -n "$TOOLKIT" ]; then install_toolkit; fi
@@ -203,7 +215,7 @@ uninstall() {
 remove() {
   alone
   uninstall
-  rm -f "$state/generation"
+  rm -f "$state/generation" "$state/cluster"
   remove_packages
   reset_kernel
   prune "$state"
