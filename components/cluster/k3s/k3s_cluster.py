@@ -77,7 +77,7 @@ class K3sCluster(PlatformComponent):
         tokens = self._command(
             speaker,
             "tokens",
-            reading("tokens", settings.version),
+            reading("tokens", servers[0].host.generation),
             after=settled,
             limit=_LOOK,
             private=True,
@@ -96,7 +96,13 @@ class K3sCluster(PlatformComponent):
         # Apart from the kubeconfig, whose certificates are renewed: while the identity is not known, a preview would replace
         # everything on the cluster.
         identity = self._command(
-            speaker, "identity", reading("identity", ""), after=settled[:1], limit=_LOOK, keep=once, of_all=True
+            speaker,
+            "identity",
+            reading("identity", servers[0].host.generation),
+            after=settled[:1],
+            limit=_LOOK,
+            keep=once,
+            of_all=True,
         )
         # Always of the first server: an input that is ignored would be that of the state, and so would be the host it is run on.
         read = self._command(
