@@ -11,7 +11,7 @@ import pulumi
 from pydantic import AfterValidator, Field, model_validator
 
 from components.inputs import InputText, Matching, Model
-from components.names import check_dns_label
+from components.names import DNS_LABEL, check_dns_label
 from planner.catalog import UnknownAcceleratorError, accelerator
 from planner.sharing import mig_profile
 
@@ -45,8 +45,11 @@ Revision = Annotated[
 ]
 """A commit: a branch or a tag can be moved to weights nobody reviewed."""
 
+_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_PREFIX = rf"(?=[^/]{{1,253}}/){DNS_LABEL.pattern}(\.{DNS_LABEL.pattern})*/"
+
 ResourceName = Annotated[
-    str, Matching(pattern=r"[a-z0-9.-]+/[A-Za-z0-9._-]+", what="an extended resource (domain/name)", example="nvidia.com/gpu")
+    str, Matching(pattern=_PREFIX + _NAME, what="an extended resource (domain/name)", example="nvidia.com/gpu")
 ]
 """Name under which a device plugin offers its devices."""
 
@@ -57,6 +60,30 @@ HostPath = Annotated[
     str, Matching(pattern=r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*){2,}", what="a path below a top directory", example="/var/lib/models")
 ]
 """A directory on a node, never the root or one of its own directories."""
+
+
+QualifiedName = Annotated[
+    str,
+    Matching(
+        pattern=f"({_PREFIX})?{_NAME}",
+        what="a Kubernetes key (a name of up to 63 characters, or domain/name)",
+        example="example.com/pool",
+    ),
+]
+"""Key of a label, a taint or a resource (kubernetes.io, "Labels and Selectors", syntax)."""
+
+LabelValue = Annotated[
+    str,
+    Matching(
+        pattern=f"({_NAME})?",
+        what="a label value (up to 63 letters, digits, dashes, dots and underscores)",
+        example="gpu",
+    ),
+]
+"""Value of a label or a taint."""
+
+COMPUTED_LABELS = frozenset({"kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os"})
+"""Labels that every kubelet works out for its node."""
 
 
 class TaintEffect(StrEnum):
@@ -81,8 +108,8 @@ class TaintArgs(TypedDict):
 class Taint(Model):
     """Validated `TaintArgs`."""
 
-    key: str = Field(min_length=1, examples=["nvidia.com/gpu"])
-    value: str = ""
+    key: QualifiedName = Field(examples=["nvidia.com/gpu"])
+    value: LabelValue = ""
     effect: TaintEffect = Field(examples=["NoSchedule"])
 
 

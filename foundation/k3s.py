@@ -43,7 +43,7 @@ def make(config: Settings, cluster: K3sClusterSettings, file: str) -> Foundation
         made,
         provider,
         cache_paths=dict.fromkeys(cluster.node_pools, CACHE_PATH),
-        host_software=HostSoftwareArgs(driver=True, toolkit=True, containerd_socket=CONTAINERD),
+        host_software=HostSoftwareArgs(driver=True, toolkit=True, mig=True, containerd_socket=CONTAINERD),
         exports={"kubeconfig": made.kubeconfig},
     )
 
@@ -107,17 +107,19 @@ def _args(
             where = f"{file}: cluster.registries.{name}.passwordFile"
             registry["username"] = settings.username
             registry["password"] = pulumi.Output.secret(_read(settings.password_file, where).rstrip("\n"))
+    there = any(seen[name].k3s for name in args["servers"])
     for hosts in (args["servers"], *(pool["hosts"] for pool in args["node_pools"])):
         for name, host in hosts.items():
-            _as_seen(host, seen[name])
-    first = next(iter(args["servers"]))
-    if not any(seen[name].k3s for name in args["servers"]):
-        args["servers"][first]["generation"] = FOUNDER + args["servers"][first]["generation"].removeprefix(FOUNDER)
+            _as_seen(host, seen[name], of_a_cluster=there)
+    first = next(iter(args["servers"].values()))
+    if not there:
+        first["generation"] = f"{FOUNDER}{first['generation']}"
     return args
 
 
-def _as_seen(host: HostArgs, observation: Observation) -> None:
+def _as_seen(host: HostArgs, observation: Observation, *, of_a_cluster: bool) -> None:
     host["reachable"] = observation.reachable
     host["k3s"] = observation.k3s
-    # A host without one is new, or was wiped: another text makes everything of it run again.
-    host["generation"] = observation.generation or secrets.token_hex(8)
+    # A host without one is new, or was wiped, and without a server all belong to no cluster: another text makes everything of it
+    # run again.
+    host["generation"] = (observation.generation if of_a_cluster else None) or secrets.token_hex(8)

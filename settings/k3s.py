@@ -6,11 +6,11 @@ from typing import Annotated, Literal, Self, cast
 from pydantic import Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from components.cluster.k3s.config import Component, Snapshots, Version
-from components.cluster.k3s.hosts import Address, Bastion, HostArgs, HostKey, HostName
-from components.cluster.k3s.settings import TOOLKIT, Driver, K3sClusterArgs, K3sPool, K3sPoolArgs, K3sSettings
+from components.cluster.k3s.config import Component, Endpoint, HostFile, Mirror, RegistryName, Snapshots, Version
+from components.cluster.k3s.hosts import Address, Bastion, HostArgs, HostKey, HostName, UserName
+from components.cluster.k3s.settings import TOOLKIT, Driver, K3sClusterArgs, K3sPool, K3sPoolArgs, K3sSettings, NodeLabel
 from components.inputs import Model
-from components.types import Accelerator, DnsLabel, NodePool, Taint
+from components.types import Accelerator, DnsLabel, LabelValue, NodePool, Taint
 
 
 class HostSettings(Model):
@@ -34,11 +34,7 @@ class HostSettings(Model):
 class SshSettings(Model):
     """How hosts are reached."""
 
-    user: str = Field(
-        pattern="[a-z_][a-z0-9_.-]*",
-        description="User on the hosts: root, or one with sudo without a password.",
-        examples=["ops"],
-    )
+    user: UserName = Field(description="User on the hosts: root, or one with sudo without a password.")
     port: int = Field(22, ge=1, le=65535, description="Port of the SSH servers.", examples=[22])
     private_key_file: str | None = Field(
         None,
@@ -60,19 +56,13 @@ class SshSettings(Model):
 class RegistrySettings(Model):
     """Where the images of one registry come from."""
 
-    endpoint: str | None = Field(
-        None,
-        pattern=r"https?://[A-Za-z0-9.:/_-]+",
-        description="A mirror that is asked first.",
-        examples=["https://mirror.example"],
-    )
+    endpoint: Endpoint | None = Field(None, description="A mirror that is asked first.")
     username: str | None = Field(None, min_length=1, description="User there.", examples=["puller"])
     password_file: str | None = Field(
         None, min_length=1, description="File with the password, on the machine that deploys.", examples=["~/.mirror-password"]
     )
-    authority: str | None = Field(
+    authority: HostFile | None = Field(
         None,
-        pattern="/[A-Za-z0-9._/-]+",
         description="File on the hosts with the authority of the endpoint's certificate.",
         examples=["/etc/ssl/certs/mirror.pem"],
     )
@@ -81,6 +71,8 @@ class RegistrySettings(Model):
     def _both(self) -> Self:
         if (self.username is None) != (self.password_file is None):
             raise ValueError("username and passwordFile belong together; give both or neither")
+        if not (self.endpoint or self.username or self.authority):
+            raise ValueError("nothing is said of it; add e.g. endpoint: https://mirror.example")
         return self
 
 
@@ -89,7 +81,9 @@ class HostPoolSettings(Model):
 
     hosts: Mapping[HostName, HostSettings] = Field(min_length=1, description="Its hosts by the names their nodes get.")
     accelerator: Accelerator | None = Field(None, description="The accelerators of each.")
-    labels: Mapping[str, str] = Field(default_factory=dict, description="Labels beside the pool's own.")
+    labels: Mapping[NodeLabel, LabelValue] = Field(
+        default_factory=dict, description="Labels beside the pool's own.", examples=["{example.com/room: a1}"]
+    )
     taints: tuple[Taint, ...] | None = Field(
         None, description="Taints; by default one by the accelerators' resource, so that only pods that want them come."
     )
@@ -126,16 +120,14 @@ class K3sClusterSettings(Model):
     toolkit: str = Field(TOOLKIT, description="NVIDIA container toolkit that is installed where none is.", examples=[TOOLKIT])
     cis: bool = Field(True, description="Whether the settings of k3s' CIS hardening guide hold.")
     components: tuple[Component, ...] = Field((), description="Parts of k3s that are off otherwise.", examples=["[traefik]"])
-    registries: Mapping[str, RegistrySettings] = Field(
+    registries: Mapping[RegistryName, RegistrySettings] = Field(
         default_factory=dict,
         description="Where images come from, by registry.",
         examples=["{docker.io: {endpoint: https://mirror.example}}"],
     )
     snapshots: Snapshots = Field(default_factory=Snapshots, description="Copies of etcd.")
-    mirror: str | None = Field(
-        None,
-        description="Directory on every host, or https address, with k3s' releases; else the internet.",
-        examples=["/srv/k3s"],
+    mirror: Mirror | None = Field(
+        None, description="Directory on every host, or https address, with k3s' releases; else the internet."
     )
 
     @model_validator(mode="after")
@@ -144,7 +136,8 @@ class K3sClusterSettings(Model):
             K3sSettings.model_validate(self.args())
         except ValidationError as error:
             (fault, *_) = error.errors()
-            where = ".".join(to_camel(str(part)) for part in fault["loc"])
+            pools = list(self.node_pools)
+            where = ".".join(pools[part] if isinstance(part, int) else to_camel(str(part)) for part in fault["loc"])
             told = str((fault.get("ctx") or {}).get("error") or fault["msg"])
             raise ValueError(f"{where}: {told}" if where else told) from None
         return self

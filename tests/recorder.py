@@ -115,7 +115,7 @@ _PRINTED = {
             "users": [{"name": "default", "user": {"client-certificate-data": "Y2VydA==", "client-key-data": "a2V5"}}],
         }
     ),
-    "for name in node-token": "K10authority::server:first\nK10authority::node:second",
+    "head -n 1 $files/node-token": "K10authority::server:first\nK10authority::node:second",
 }
 """What scripts on hosts print, by a part of them."""
 

@@ -52,13 +52,15 @@ def operator_values(
     driver: bool,
     toolkit: bool,
     containerd_socket: str | None = None,
+    mig_manager: bool = True,
     mofed: bool = False,
     system_labels: Mapping[str, str],
 ) -> dict[str, Any]:
     """Values of the chart gpu-operator.
 
     Its operands run where its own discovery has found a GPU, and that looks at the nodes of `pools` only. `driver` and `toolkit`
-    say whether it installs them; `containerd_socket` is the one of nodes whose containerd is not at its usual place.
+    say whether it installs them, `mig_manager` whether it cuts GPUs; `containerd_socket` is the one of nodes whose containerd is
+    not at its usual place.
     """
     shared = kinds(pools)
     configs = configurations(pools)
@@ -69,7 +71,7 @@ def operator_values(
         "dcgmExporter": {"enabled": False},
         # For all nodes alike; where a GPU is whole it changes nothing.
         "mig": {"strategy": "mixed" if SharingKind.MIG in shared else "none"},
-        "migManager": {"enabled": SharingKind.MIG in shared},
+        "migManager": {"enabled": mig_manager and SharingKind.MIG in shared},
         "devicePlugin": {"env": [{"name": "MOFED_ENABLED", "value": "true" if mofed else "false"}]},
         "daemonsets": {"tolerations": tolerations(pools)},
         "operator": {"nodeSelector": {**_LINUX, **system_labels}},

@@ -71,7 +71,7 @@ class SmokeTest(PlatformComponent):
             metadata={"namespace": config.namespace_name, "labels": common},
             spec=spec,
             # Another one would wait for an accelerator that models do not give back.
-            opts=self.child(timeout=config.timeout_seconds + _GRACE, ignore_changes=["metadata", "spec"]),
+            opts=self.child(timeout=config.timeout_seconds + _GRACE, ignore_changes=["spec"]),
         )
         self.pool_name = job.id.apply(lambda _: config.pool.name)
         self.finish()

@@ -49,6 +49,8 @@ class HostSoftwareArgs(TypedDict):
     """Whether they have the driver; true by default, as on EKS' machine images and on our own hosts."""
     toolkit: NotRequired[bool]
     """Whether they have the container toolkit; true by default likewise."""
+    mig: NotRequired[bool]
+    """Whether they cut their GPUs into MIG instances themselves, as our own hosts do; false by default."""
     containerd_socket: NotRequired[str]
     """Where containerd listens, for an operator that installs the toolkit, e.g. `/run/k3s/containerd/containerd.sock`."""
 
@@ -102,6 +104,7 @@ class _Plugin(Model):
 class _Host(Model):
     driver: bool = True
     toolkit: bool = True
+    mig: bool = False
     containerd_socket: str | None = Field(None, pattern="^/", examples=["/run/k3s/containerd/containerd.sock"])
 
 
@@ -171,6 +174,7 @@ class AcceleratorSupport(PlatformComponent):
             driver=not config.host.driver,
             toolkit=not config.host.toolkit,
             containerd_socket=config.host.containerd_socket,
+            mig_manager=not config.host.mig,
             mofed=config.mofed,
             system_labels=config.system_labels,
         )

@@ -7,14 +7,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from components.inputs import Model
 from components.quantities import quantity
-from components.types import Taint
+from components.types import COMPUTED_LABELS, LabelValue, QualifiedName, Taint
 from planner.catalog import UnknownInstanceTypeError, instance_type
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_COMPUTED_LABELS = ("kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os")
 _MIG_PROFILE = re.compile(r"[1-7]g\.\d+gb(\+\w+)?")
-_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 def _node_name(value: str) -> str:
@@ -23,22 +20,9 @@ def _node_name(value: str) -> str:
     return value
 
 
-def _qualified_name(value: str) -> str:
-    prefix, _, name = value.rpartition("/")
-    if not _NAME.fullmatch(name) or (prefix and not _PREFIX.fullmatch(prefix)):
-        raise ValueError(f"{value!r} is no Kubernetes name; use a name or domain/name, e.g. example.com/pool")
-    return value
-
-
 def _free_label(value: str) -> str:
-    if value in _COMPUTED_LABELS or value.startswith("sandbox.llm-platform/"):
+    if value in COMPUTED_LABELS or value.startswith("sandbox.llm-platform/"):
         raise ValueError(f"every node gets its own {value}; remove it")
-    return _qualified_name(value)
-
-
-def _label_value(value: str) -> str:
-    if value and not _NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is no label value; use up to 63 letters, digits, dashes, dots and underscores, e.g. gpu")
     return value
 
 
@@ -62,8 +46,6 @@ def _number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-QualifiedName = Annotated[str, AfterValidator(_qualified_name)]
-LabelValue = Annotated[str, AfterValidator(_label_value)]
 MigProfile = Annotated[str, AfterValidator(_mig_profile)]
 Quantity = Annotated[str, BeforeValidator(_number_as_text, json_schema_input_type=str | int | float), AfterValidator(_quantity)]
 
@@ -102,7 +84,7 @@ class NodeGroup(Model):
     """Size of the root volume."""
     accelerator: Accelerator | None = None
     """The accelerators, where there is no instance type."""
-    labels: dict[Annotated[str, AfterValidator(_free_label)], LabelValue] = Field({}, examples=["{pool: gpu}"])
+    labels: dict[Annotated[QualifiedName, AfterValidator(_free_label)], LabelValue] = Field({}, examples=["{pool: gpu}"])
     """Labels beside the ones every node has."""
     taints: tuple[Taint, ...] = ()
     """Taints every node of the group has."""

@@ -247,7 +247,7 @@ def test_a_test_is_awaited_and_runs_once() -> None:
     assert job.inputs["spec"]["activeDeadlineSeconds"] == 1800
     assert "pulumi.com/skipAwait" not in job.inputs["metadata"].get("annotations", {})
     # Changed, or cleaned up and made again, it would wait for an accelerator that models have.
-    assert job.ignored == {"metadata", "spec"}
+    assert job.ignored == {"spec"}
     assert "ttlSecondsAfterFinished" not in job.inputs["spec"]
     assert recording.outputs[-1][1] == {"poolName": "h100"}
 

@@ -102,14 +102,22 @@ def sentence(**changed: Any) -> str:
         ({"mirror": "/srv/k3s", "driver": {"install": True}}, "driver.install needs the internet"),
         ({"node_pools": [{**L4, "accelerator": {**MIG["accelerator"], "product": "L4"}}]}, "L4 has no MIG"),
         ({"registries": {"docker.io": {"username": "u"}}}, "username and password belong together"),
-        (sees(**{**ALL, "gpu_1": "v1.34.1+k3s1"}), "no minor version may be left out; use one of 1.35 first"),
+        (sees(**dict.fromkeys(ALL, "v1.34.1+k3s1")), "no minor version may be left out; use one of 1.35 first"),
+        (sees(**{**ALL, "rack_2": "v1.34.1+k3s1"}), "rack-2 runs v1.34.1+k3s1, too old for what the other servers run; run "
+                                                    "k3s-uninstall.sh on rack-2, then it joins them anew"),
         (sees(**{**ALL, "rack_2": "v1.37.1+k3s1"}), "rack-2 runs v1.37.1+k3s1, and etcd does not go back"),
+        (sees(**{**ALL, "gpu_1": "v1.37.1+k3s1"}), "gpu-1 runs v1.37.1+k3s1, and no agent may be newer than the servers; use "
+                                                   "v1.37.1+k3s1 or newer, or run k3s-agent-uninstall.sh on gpu-1"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_refused_in_one_sentence(changed: dict[str, Any], told: str) -> None:
     text = sentence(**changed)
     assert told in text
     assert "\n" not in text
+
+
+def test_an_agent_that_was_off_may_leave_releases_out() -> None:
+    assert validate(K3sSettings, cluster(**sees(**{**ALL, "gpu_1": "v1.34.1+k3s1"})), "onprem").version == "v1.36.3+k3s1"
 
 
 def founded(rack_1: str | None = "v1.36.3+k3s1") -> dict[str, Any]:
@@ -335,7 +343,8 @@ def test_a_bastion_is_gone_through_and_its_key_is_checked(server: SshServer) -> 
 
 def test_the_doctor_reports_what_the_preflight_finds_and_why_it_found_nothing(server: SshServer) -> None:
     one = {"rack-1": {"address": "127.0.0.1", "port": server.port, "host_key": server.host_key}}
-    ssh = {"user": "ops", "private_key": server.private_key, "sudo": False}
+    ssh = {"user": "root", "private_key": server.private_key, "sudo": False}
+    server.user = "root"
     made = K3sSettings.model_validate(cluster(servers=one, node_pools=[], ssh=ssh))
     (report,) = asyncio.run(examine(made, server.private_key))
     assert {"system", "kernel", "clock"} <= {finding.check for finding in report.findings}

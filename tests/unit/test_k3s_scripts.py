@@ -181,8 +181,8 @@ def test_the_instances_of_a_gpu_come_from_the_catalogue_and_k3s_gets_its_labels_
     config = yaml.safe_load(gpu.config)
     assert config["node-label"] == [
         "llm-platform/pool=h100",
+        # The operator's MIG manager is told nothing: the host cuts its GPUs itself.
         "nvidia.com/device-plugin.config=mig-mixed",
-        "nvidia.com/mig.config=all-3g.40gb",
     ]
     assert config["node-taint"] == ["nvidia.com/gpu=present:NoSchedule"]
     assert config["token-file"] == "/etc/rancher/k3s/agent-token"

@@ -5,7 +5,7 @@ Sources: docs.k3s.io, "CIS Hardening Guide" (v1.29 and newer), "Configuration Op
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 from urllib.parse import urlsplit
 
 import pulumi
@@ -38,6 +38,54 @@ class Component(StrEnum):
     SERVICE_LB = "servicelb"
 
 
+_PATH = r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+"
+_SITE = r"[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?"
+_URL = rf"{_SITE}(/[A-Za-z0-9._-]+)*"
+
+HostFile = Annotated[
+    str,
+    Matching(
+        pattern=_PATH,
+        what="a path from the root, without spaces and hidden directories",
+        example="/srv/k3s",
+    ),
+]
+"""File or directory on the hosts."""
+
+Endpoint = Annotated[
+    str,
+    Matching(pattern=f"https?://{_URL}/?", what="an address of a registry", example="https://mirror.example"),
+]
+"""Address of a registry's mirror."""
+
+RegistryName = Annotated[str, Matching(pattern=rf"(\*|{_SITE})", what="the host of a registry", example="docker.io")]
+"""Registry as it stands in names of images; `*` for all."""
+
+Mirror = Annotated[
+    str,
+    Matching(
+        pattern=f"({_PATH}|https://{_URL})",
+        what="a directory from the root, without spaces, or an https address",
+        example="/srv/k3s",
+    ),
+]
+"""Where the files of k3s' releases lie, without a slash at its end."""
+
+_CRON = " ".join(
+    rf"{part}(,{part})*"
+    for part in (
+        rf"(\*|({number})(-({number}))?)(/[1-9]\d?)?"
+        for number in (r"[0-5]?\d", r"[01]?\d|2[0-3]", r"0?[1-9]|[12]\d|3[01]", r"0?[1-9]|1[0-2]", "[0-6]")
+    )
+)
+
+Schedule = Annotated[
+    str,
+    Matching(pattern=_CRON, what="a schedule of cron (minute, hour, day, month, weekday)", example='"0 */6 * * *"'),
+]
+"""When something happens, as five fields of numbers."""
+
+
 class SnapshotsArgs(TypedDict):
     """Copies of etcd that k3s makes by itself, on each server."""
 
@@ -52,9 +100,9 @@ class SnapshotsArgs(TypedDict):
 class Snapshots(Model):
     """Validated `SnapshotsArgs`."""
 
-    schedule: str = Field("0 */6 * * *", pattern=r"\S+( \S+){4}", examples=['"0 */6 * * *"'])
+    schedule: Schedule = "0 */6 * * *"
     retention: int = Field(28, ge=1, le=1000, examples=[28])
-    directory: str | None = Field(None, pattern="/[A-Za-z0-9._/-]+", examples=["/srv/etcd-snapshots"])
+    directory: HostFile | None = Field(None, examples=["/srv/etcd-snapshots"])
 
 
 class RegistryArgs(TypedDict):
@@ -73,10 +121,10 @@ class RegistryArgs(TypedDict):
 class Registry(Model):
     """Validated `RegistryArgs`."""
 
-    endpoint: str | None = Field(None, pattern=r"https?://[A-Za-z0-9.:/_-]+", examples=["https://mirror.example"])
+    endpoint: Endpoint | None = None
     username: str | None = Field(None, min_length=1)
     password: InputText | None = None
-    authority: str | None = Field(None, pattern="/[A-Za-z0-9._/-]+", examples=["/etc/ssl/certs/mirror.pem"])
+    authority: HostFile | None = Field(None, examples=["/etc/ssl/certs/mirror.pem"])
 
     @model_validator(mode="after")
     def _both(self) -> "Registry":

@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, NotRequired, TypedDict
 
+import asyncssh
 import pulumi
 from pydantic import AfterValidator, Field, model_validator
 
-from components.inputs import InputText, Model
+from components.inputs import InputText, Matching, Model
 from components.types import DnsLabel
 
 _HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.IGNORECASE)
@@ -17,7 +18,8 @@ _KEY = re.compile(r"(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]{40
 
 def _address(value: str) -> str:
     try:
-        ipaddress.ip_address(value)
+        # The zone of an IPv6 address (after %) is free text, and means nothing on another host.
+        ipaddress.ip_address("" if "%" in value else value)
     except ValueError:
         if not _HOST_NAME.fullmatch(value) or value.rpartition(".")[2].isdigit():
             raise ValueError(f"{value!r} is neither an IP address nor a host name; use e.g. 10.20.0.11") from None
@@ -25,9 +27,16 @@ def _address(value: str) -> str:
 
 
 def _host_key(value: str) -> str:
-    if _KEY.fullmatch(value):
-        return value
     # OpenSSH refuses the signatures that a client asks for with a bare `ssh-rsa` (release notes of OpenSSH 8.8).
+    if _KEY.fullmatch(value):
+        try:
+            asyncssh.import_public_key(value)
+        except ValueError:
+            raise ValueError(
+                "is damaged, so no host can have this key; copy it again, as `ssh-keyscan -t ed25519 ADDRESS` prints it after "
+                "the address"
+            ) from None
+        return value
     raise ValueError(
         "is no public host key of type ed25519 or ecdsa; use what `ssh-keyscan -t ed25519 ADDRESS` prints after the address"
     )
@@ -39,6 +48,17 @@ Address = Annotated[str, AfterValidator(_address)]
 HostKey = Annotated[str, AfterValidator(_host_key)]
 """Type and base64 of a host's public key, as the second and third column of known_hosts."""
 
+UserName = Annotated[
+    str,
+    Matching(
+        pattern=r"[A-Za-z_][A-Za-z0-9_.-]{0,31}",
+        what="a user name (up to 32 letters, digits, dots, dashes and underscores)",
+        example="ops",
+    ),
+]
+"""Name of a user on a host (POSIX, portable)."""
+
+Generation = Annotated[str, Matching(pattern="[A-Za-z0-9-]{1,64}", what="a generation of a host", example="3f2a9c")]
 
 FOUNDER = "founder-"
 """What the generation of the server begins with that the cluster began with."""
@@ -68,7 +88,7 @@ class Host(Model):
     address: Address = Field(examples=["10.20.0.11"])
     host_key: HostKey = Field(examples=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI..."])
     port: int | None = Field(None, ge=1, le=65535, examples=[22])
-    generation: str = Field("first", pattern="[A-Za-z0-9-]{1,64}", examples=["3f2a9c"])
+    generation: Generation = "first"
     k3s: str | None = None
     reachable: bool = True
 
@@ -92,7 +112,7 @@ class Bastion(Model):
     address: Address = Field(examples=["bastion.example"])
     host_key: HostKey = Field(examples=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI..."])
     port: int = Field(22, ge=1, le=65535)
-    user: str | None = Field(None, min_length=1)
+    user: UserName | None = None
 
 
 class SshArgs(TypedDict):
@@ -115,7 +135,7 @@ class SshArgs(TypedDict):
 class Ssh(Model):
     """Validated `SshArgs`."""
 
-    user: str = Field(pattern="[a-z_][a-z0-9_.-]*", examples=["ops"])
+    user: UserName
     port: int = Field(22, ge=1, le=65535, examples=[22])
     private_key: InputText | None = None
     agent: bool = False
@@ -126,11 +146,18 @@ class Ssh(Model):
     def _one_way(self) -> "Ssh":
         if bool(self.private_key) == self.agent:
             raise ValueError("give either a private key or agent: true; use e.g. privateKeyFile: ~/.ssh/id_ed25519")
+        if not self.sudo and self.user != "root":
+            raise ValueError(f"sudo: false is for root, and {self.user} is another user; use sudo: true, or user: root")
         return self
 
 
 HostName = DnsLabel
 """Name of a host, which its node gets."""
+
+
+def in_url(address: str) -> str:
+    """An address as it stands in a URL."""
+    return f"[{address}]" if ":" in address else address
 
 
 def check_hosts(hosts: Iterable[tuple[str, Host]]) -> None:
@@ -148,6 +175,13 @@ def check_hosts(hosts: Iterable[tuple[str, Host]]) -> None:
 
 
 def check_servers(servers: Mapping[str, Host]) -> None:
-    """Raise ValueError unless etcd can have a majority after it lost a server, or there is only one."""
+    """Raise ValueError unless etcd can have a majority after it lost a server, or there is only one; each at its own address."""
+    owners: dict[str, str] = {}
+    for name, host in servers.items():
+        if owners.setdefault(host.address, name) != name:
+            raise ValueError(
+                f"servers: {owners[host.address]} and {name} have the address {host.address}, where only one can be reached on "
+                "port 6443; give each its own"
+            )
     if len(servers) not in (1, 3, 5):
         raise ValueError(f"servers: {len(servers)} servers cannot keep a majority of etcd when one fails; use 1, 3 or 5")

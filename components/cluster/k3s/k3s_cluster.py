@@ -16,7 +16,7 @@ import yaml
 from components.base import PlatformComponent
 from components.cluster.contract import ClusterContract
 from components.cluster.k3s.config import registries_file
-from components.cluster.k3s.hosts import Bastion, Host, Ssh
+from components.cluster.k3s.hosts import Bastion, Host, Ssh, in_url
 from components.cluster.k3s.nodes import (
     DRAIN,
     START,
@@ -157,12 +157,15 @@ class K3sCluster(PlatformComponent):
         script = known.apply(lambda identifier: install(node, settings, identifier))
         made = self._command(node, "node", script, after=[drained], limit=_INSTALL)
         # A server settles itself; the first may not be there yet for another to do it.
-        where = node if node.role is Role.SERVER else self._servers[0]
+        where = node if node.role is Role.SERVER else self._other(node)
         return self._command(node, "settle", settle(node, settings), on=where, after=[made], limit=START + _LOOK)
 
     def _other(self, node: Node) -> Node:
-        """The server that speaks of a node which may be gone; always the same one, so that nothing changes by itself."""
-        return next((server for server in self._servers if server.name != node.name), node)
+        """The server that speaks of a node which may be gone; always the same one, so that nothing changes by itself, but for
+        a node that is to be made while that one is away."""
+        others = [server for server in self._servers if server.name != node.name] or [node]
+        present = [server for server in others if server.host.reachable and server.host.k3s]
+        return others[0] if others[0].host.reachable or node.host.k3s or not present else present[0]
 
     def _secrets(self, node: Node, tokens: command.remote.Command | None) -> pulumi.Output[str]:
         registries = self._settings.registries
@@ -248,8 +251,7 @@ def _proxy(bastion: Bastion, ssh: Ssh) -> command.remote.ProxyConnectionArgs:
 def reachable(kubeconfig: str, address: str, name: str) -> str:
     """k3s' kubeconfig as others use it: with the address of the API, and cluster, user and context named `name`."""
     content: Mapping[str, Any] = yaml.safe_load(kubeconfig)
-    host = f"[{address}]" if ":" in address else address
-    cluster = {**content["clusters"][0]["cluster"], "server": f"https://{host}:6443"}
+    cluster = {**content["clusters"][0]["cluster"], "server": f"https://{in_url(address)}:6443"}
     return yaml.safe_dump(
         {
             "apiVersion": "v1",

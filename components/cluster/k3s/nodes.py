@@ -16,7 +16,7 @@ from components.cluster.k3s.config import (
     taint_text,
     text,
 )
-from components.cluster.k3s.hosts import Host
+from components.cluster.k3s.hosts import Host, in_url
 from components.cluster.k3s.scripts import file_script, script, unit, yes
 from components.cluster.k3s.settings import TOOLKIT_LEAST, K3sPool, K3sSettings
 from components.types import Taint
@@ -241,8 +241,8 @@ def install(node: Node, settings: K3sSettings, secrets_id: str) -> str:
             "HASH": node.digest,
             "SECRETS": secrets_id,
             "HARDENED": yes(hardened),
-            "ENDPOINT": settings.api_address(),
-            "SERVERS": " ".join(host.address for name, host in settings.servers.items() if name != node.name),
+            "ENDPOINT": in_url(settings.api_address()),
+            "SERVERS": " ".join(in_url(host.address) for name, host in settings.servers.items() if name != node.name),
             "FIRST": yes(node.name == settings.founder()),
             "MIRROR": settings.mirror or "",
             "NVIDIA": yes(node.nvidia),

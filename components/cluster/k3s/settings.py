@@ -3,11 +3,20 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, NotRequired, TypedDict
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from components.accelerators.sharing import sharing_labels
+from components.accelerators.sharing import MIG_LABEL, sharing_labels
 from components.cluster.eks_pool import POOL_LABEL
-from components.cluster.k3s.config import Component, Registry, RegistryArgs, Snapshots, SnapshotsArgs, Version
+from components.cluster.k3s.config import (
+    Component,
+    Mirror,
+    Registry,
+    RegistryArgs,
+    RegistryName,
+    Snapshots,
+    SnapshotsArgs,
+    Version,
+)
 from components.cluster.k3s.hosts import (
     FOUNDER,
     Address,
@@ -21,7 +30,19 @@ from components.cluster.k3s.hosts import (
 )
 from components.cluster.k3s.versions import check_release, check_upgrade
 from components.inputs import Matching, Model
-from components.types import Accelerator, AcceleratorArgs, DnsLabel, NodePool, SharingKind, Taint, TaintArgs, TaintEffect
+from components.types import (
+    COMPUTED_LABELS,
+    Accelerator,
+    AcceleratorArgs,
+    DnsLabel,
+    LabelValue,
+    NodePool,
+    QualifiedName,
+    SharingKind,
+    Taint,
+    TaintArgs,
+    TaintEffect,
+)
 from planner.sharing import mig_profile
 
 NVIDIA = "nvidia.com/gpu"
@@ -34,6 +55,32 @@ TOOLKIT_LEAST = "1.17.8"
 
 DRIVER_LEAST = 580
 """Branch of NVIDIA's driver that CUDA 13 needs, with which the engine's image is built (planner/compatibility.py)."""
+
+
+_WELL_KNOWN = frozenset(
+    {
+        "topology.kubernetes.io/zone",
+        "topology.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/zone",
+        "failure-domain.beta.kubernetes.io/region",
+        "beta.kubernetes.io/instance-type",
+    }
+)
+
+
+def _node_label(key: str) -> str:
+    # What a kubelet may set, else it does not start (kubernetes/kubernetes, kubelet/pkg/apis/well_known_labels.go).
+    if key in {*COMPUTED_LABELS, POOL_LABEL}:
+        raise ValueError(f"every node gets its own {key}; remove it")
+    domain = f".{key.rpartition('/')[0]}"
+    reserved = domain.endswith((".kubernetes.io", ".k8s.io"))
+    if reserved and key not in _WELL_KNOWN and not domain.endswith((".kubelet.kubernetes.io", ".node.kubernetes.io")):
+        raise ValueError(f"no kubelet may set {key}, whose domain is Kubernetes' own; use another, e.g. example.com/pool")
+    return key
+
+
+NodeLabel = Annotated[QualifiedName, AfterValidator(_node_label)]
+"""Key of a label that a node gives itself."""
 
 
 class K3sPoolArgs(TypedDict):
@@ -113,12 +160,18 @@ class K3sPool(Model):
     name: DnsLabel = Field(examples=["h100"])
     hosts: Mapping[HostName, Host] = Field(min_length=1)
     accelerator: Accelerator | None = None
-    labels: Mapping[str, str] = Field(default_factory=dict)
+    labels: Mapping[NodeLabel, LabelValue] = Field(default_factory=dict)
     taints: tuple[Taint, ...] | None = None
 
     @model_validator(mode="after")
-    def _cut(self) -> "K3sPool":
+    def _can_be_made(self) -> "K3sPool":
         self.mig()
+        for key in sorted(sharing_labels(self.contract()).keys() & self.labels.keys()):
+            raise ValueError(f"labels: the pool's sharing gives every node its own {key}; remove it")
+        given = [(taint.key, taint.effect.value) for taint in self.taints or ()]
+        for key, effect in given:
+            if given.count((key, effect)) > 1:
+                raise ValueError(f"taints: {key} with {effect} is there twice; keep one")
         return self
 
     @property
@@ -139,7 +192,11 @@ class K3sPool(Model):
 
     def effective_labels(self) -> dict[str, str]:
         """Its labels, with the one that selects it."""
-        return {**self.labels, **sharing_labels(self.contract()), POOL_LABEL: self.name}
+        return {**self.labels, **self._sharing(), POOL_LABEL: self.name}
+
+    def _sharing(self) -> dict[str, str]:
+        # The hosts cut their GPUs themselves, so an operator's MIG manager is told nothing.
+        return {key: value for key, value in sharing_labels(self.contract()).items() if key != MIG_LABEL}
 
     def effective_taints(self) -> tuple[Taint, ...]:
         """Its taints."""
@@ -175,9 +232,9 @@ class K3sSettings(Model):
     toolkit: Annotated[str, Matching(pattern=r"\d+\.\d+\.\d+", what="a version of the toolkit", example=TOOLKIT)] = TOOLKIT
     cis: bool = True
     components: tuple[Component, ...] = ()
-    registries: Mapping[str, Registry] = Field(default_factory=dict)
+    registries: Mapping[RegistryName, Registry] = Field(default_factory=dict)
     snapshots: Snapshots = Snapshots()
-    mirror: str | None = Field(None, pattern=r"(/|https://)[A-Za-z0-9._/:-]+[A-Za-z0-9]", examples=["/srv/k3s"])
+    mirror: Mirror | None = None
 
     @field_validator("version")
     @classmethod
@@ -194,13 +251,14 @@ class K3sSettings(Model):
 
     @model_validator(mode="after")
     def _together(self) -> "K3sSettings":
-        check_servers(self.servers)
         check_hosts(self.hosts())
+        check_servers(self.servers)
         names = [pool.name for pool in self.node_pools]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"nodePools: {name} is there twice; give each pool a name of its own")
-        check_upgrade(self.version, {name: host.k3s for name, host in self.hosts()})
+        agents = {name: host.k3s for pool in self.node_pools for name, host in pool.hosts.items()}
+        check_upgrade(self.version, {name: host.k3s for name, host in self.servers.items()}, agents)
         if self.mirror and self.driver.install:
             raise ValueError("driver.install needs the internet, which a mirror stands in for; install the driver and remove it")
         lost = [name for name, host in self.servers.items() if not host.reachable]

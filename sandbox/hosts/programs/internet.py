@@ -64,6 +64,7 @@ def curl(pong: Callable[[str], bool]) -> Program:
     def program(call: Call) -> int:
         flags = {"-f", "-s", "-S", "-L", "-k", "-O", "--fail", "--silent", "--show-error", "--location", "--insecure"}
         values = {"-o", "--output", "-m", "--max-time", "--retry", "--retry-delay", "--connect-timeout", "-w", "--retry-max-time"}
+        values |= {"--speed-limit", "--speed-time"}
         options = parse("curl", call.arguments, flags | {"--retry-all-errors", "--retry-connrefused"}, values)
         if len(options.rest) != 1:
             raise Refusal("curl: (2) no URL specified", 2)

@@ -2,7 +2,7 @@
 # from one that is about to restart, and moves the others away where they would not outlive it. A host that leaves loses its pods
 # and its node.
 
-answers() { [ -x /usr/local/bin/k3s ] && kubectl get --raw=/readyz >/dev/null 2>&1; }
+answers() { [ -x /usr/local/bin/k3s ] && kubectl get --raw=/readyz --request-timeout=10s >/dev/null 2>&1; }
 
 minor() { echo "$1" | cut -d. -f2; }
 

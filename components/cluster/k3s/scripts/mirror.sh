@@ -3,7 +3,7 @@
 # fetch URL FILE: a download that is whole, or an error.
 fetch() {
   code=0
-  curl -fsSL --retry 3 --connect-timeout 15 -o "$2" "$1" || code=$?
+  curl -fsSL --retry 3 --connect-timeout 15 --speed-limit 1024 --speed-time 60 -o "$2" "$1" || code=$?
   [ "$code" -ne 0 ] || return 0
   rm -f "$2"
   if [ "$code" -eq 23 ]; then

@@ -67,7 +67,8 @@ check_stranger() {
     fault k3s "k3s is installed already, and not by this platform" "k3s-uninstall.sh or k3s-agent-uninstall.sh removes it with all its data; or use another host"
     return
   fi
-  for path in /var/lib/rancher /etc/rancher /etc/kubernetes; do
+  # What only a cluster makes: a disk may be mounted at /var/lib/rancher, and k3s-selinux makes directories below it.
+  for path in /var/lib/rancher/k3s/server /var/lib/rancher/k3s/agent/kubelet.kubeconfig /etc/rancher/k3s/config.yaml /var/lib/rancher/rke2 /etc/kubernetes/manifests; do
     [ ! -e "$path" ] || fault kubernetes "$path is there, and not from this platform" "remove what it belongs to, or use another host"
   done
 }

@@ -206,9 +206,11 @@ uninstall() {
     rm -f "/etc/systemd/system/$service.service" "/etc/systemd/system/$service.service.env"
   done
   # What a broken installation leaves, and what the uninstaller does not know.
-  rm -rf /usr/local/bin/k3s /usr/local/bin/.k3s.* /etc/rancher/k3s /etc/rancher/node /var/lib/rancher/k3s /var/log/pods /var/log/containers ||
+  # A disk may be mounted at the directory itself.
+  rm -rf /usr/local/bin/k3s /usr/local/bin/.k3s.* /etc/rancher/k3s /etc/rancher/node /var/lib/rancher/k3s/* /var/log/pods /var/log/containers ||
     fail "not everything of k3s could be removed; umount what is below /var/lib/rancher/k3s, then run up or destroy again"
   rm -f "$state/install.sh" "$state/applied" "$state/secrets"
+  prune /var/lib/rancher/k3s
   prune /etc/rancher /var/lib/rancher
 }
 

@@ -3,9 +3,11 @@
 apply() {
   # Read again whenever this is another text.
   : "$SINCE"
-  for name in node-token agent-token; do
-    file=/var/lib/rancher/k3s/server/$name
+  files=/var/lib/rancher/k3s/server
+  # Looked for before any is printed: what was printed before an error is repeated with it.
+  for file in $files/node-token $files/agent-token; do
     [ -s "$file" ] || fail "k3s made no $file; look at journalctl -u k3s, then run up again"
-    head -n 1 "$file"
   done
+  head -n 1 $files/node-token
+  head -n 1 $files/agent-token
 }
