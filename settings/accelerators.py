@@ -58,6 +58,12 @@ class VendorSettings(Model):
     )
     plugin: PluginSettings = Field(default_factory=PluginSettings, description="Its device plugin.")
     smoke_test: SmokeTestSettings = Field(default_factory=SmokeTestSettings, description="Its smoke test.")
+    driver: str | None = Field(
+        None,
+        min_length=1,
+        description="Version of the driver on the nodes, so that a preview finds one that is too old for an engine.",
+        examples=["580.95.05"],
+    )
 
 
 class AcceleratorSettings(Model):
@@ -88,6 +94,12 @@ class AcceleratorSettings(Model):
             return None
         named = self.vendors.get(profile_of(pool.accelerator.resource).vendor)
         return named.smoke_test if named else SmokeTestSettings()
+
+    def driver(self, pool: NodePool) -> str | None:
+        """Version of the driver on the nodes of a pool; None where nobody says."""
+        vendor = profile_of(pool.accelerator.resource).vendor if pool.accelerator else None
+        named = self.vendors.get(vendor) if vendor else None
+        return named.driver if named else None
 
     def supports(self, pools: Iterable[NodePool]) -> dict[str, Support]:
         """What has to be installed for `pools`, by a name; nothing for those that bring their device plugin."""

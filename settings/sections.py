@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from components.accelerators.profiles import profile_of
-from components.accelerators.rules import check_owners, check_support
+from components.accelerators.rules import check_owners, check_support, driver_faults
 from components.accelerators.smoke_test import check_smoke
 from components.cluster.addressing import check_cidr, subnets
 from components.cluster.eks_access import check_principals, check_public_access
@@ -190,6 +190,10 @@ class Settings(Model):
             _in(key, check_names, (name, *model.aliases), model.lora.adapters if model.lora else ())
             _at(f"{key}.engine.version", check_version, version, model.engine.accepted_advisories)
             _at(f"{key}.engine.image", engine_on, pool, model.engine.image, version)
+            if driver := self.accelerators.driver(pool):
+                engine = engine_on(pool, model.engine.image, version)
+                for fault in driver_faults(pool, driver, engine):
+                    raise ValueError(f"{key}.nodePool: {fault}")
             _in(key, check_parsers, model.tool_call_parser, model.reasoning_parser, version)
             _at(f"{key}.extraArguments", check_arguments, model.extra_arguments, version)
             _at(f"{key}.environment", check_environment, model.environment, version)

@@ -213,6 +213,12 @@ MISTAKES: list[tuple[str, dict[str, object], str]] = [
         "cluster: nodePools.l40s: taints: a with NoSchedule is there twice; keep one",
     ),
     (
+        "a driver older than the engine's CUDA",
+        {"accelerators/vendors": {"nvidia": {"driver": "570.86.15"}}},
+        "models.qwen3-32b.nodePool: pool l40s: the image's CUDA 13 needs driver R580 or later and the nodes have R570; install a "
+        "newer driver, or set VLLM_ENABLE_CUDA_COMPATIBILITY=1 on data-centre GPUs",
+    ),
+    (
         "a section of another kind of cluster",
         {"storage": {"efs": {}}},
         "storage: only a cluster of kind eks uses it; remove it, or use cluster.kind: eks",
