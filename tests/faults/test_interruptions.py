@@ -105,19 +105,17 @@ def test_a_second_command_is_told_who_works_on_the_stack(project: RehearsedProje
     assert first.returncode == 0
 
 
-def _set_device_plugin(where_from: str, config: dict[str, Any]) -> None:
-    for group in config["sandbox:nodes"]:
-        if group["name"] == "l4":
-            group["devicePlugin"] = where_from
+def _say_that_nodes_bring_the_plugin(they_do: bool, config: dict[str, Any]) -> None:
+    config["llm-platform:cluster"]["nodePools"]["l4"]["shipsDevicePlugin"] = they_do
 
 
 def _without_accelerator(config: dict[str, Any]) -> None:
-    _set_device_plugin("required", config)
+    _say_that_nodes_bring_the_plugin(True, config)
     config["sandbox:awaitSeconds"] = 8
 
 
 def test_a_missing_accelerator_is_named(project: RehearsedProject) -> None:
-    """No device plugin runs, so no node offers the resource."""
+    """The stack file says that nodes bring the device plugin and they do not, so none offers the resource."""
     project.edit(_without_accelerator)
     code, output = project.run("up")
     assert code == 1
@@ -135,7 +133,7 @@ def test_an_interrupt_ends_the_wait_and_the_next_up_resumes(project: RehearsedPr
     assert "Traceback" not in output
     assert time.monotonic() - started < 30
 
-    project.edit(lambda config: _set_device_plugin("builtin", config))
+    project.edit(lambda config: _say_that_nodes_bring_the_plugin(False, config))
     project.succeed("up")
     assert _counts(project) == KINDS
 
