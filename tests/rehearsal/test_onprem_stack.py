@@ -230,3 +230,29 @@ def test_down_leaves_the_hosts_as_they_were_found(project: RehearsedProject, lab
     assert "The stack onprem is down: no object, process or port is left." in output
     assert project.processes() == []
     assert not lab.key_file.exists()
+
+
+def test_a_rack_without_internet_behind_a_bastion(tmp_path: Path) -> None:
+    """One server and one GPU host, which reach nothing but each other, and are reached through a third."""
+
+    def edit(config: dict[str, Any]) -> None:
+        cluster = config[CLUSTER]
+        cluster["servers"] = {"rack-1": cluster["servers"]["rack-1"]}
+        del cluster["nodePools"]["h100"]
+        del config["llm-platform:models"]["qwen2-5-7b"]
+        bastion = {"address": "192.0.2.1", "hostKey": cluster["servers"]["rack-1"]["hostKey"]}
+        cluster.update(mirror="/srv/k3s", ssh={**cluster["ssh"], "bastion": bastion})
+        alone = {"internet": False, "mirror": {"directory": "/srv/k3s", "k3s": "v1.36.3+k3s1"}}
+        config["sandbox:hosts"] = {"rack-1": alone, "gpu-1": alone}
+
+    project = RehearsedProject.make(ROOT, tmp_path, "onprem")
+    project.edit(edit)
+    lab = Lab("onprem", project.root / ".sandbox" / "labs")
+    try:
+        project.succeed("up")
+        assert sorted(_nodes(project)) == ["gpu-1", "rack-1"]
+        assert project.changes() == {}
+        assert not [call for call in lab.calls() if call.program == "curl" and any("github" in word for word in call.arguments)]
+        project.succeed("down")
+    finally:
+        project.run("reset")
