@@ -112,6 +112,11 @@ class Taint(Model):
     value: LabelValue = ""
     effect: TaintEffect = Field(examples=["NoSchedule"])
 
+    @classmethod
+    def by_resource(cls, resource: str) -> "Taint":
+        """What nodes with accelerators have by default, so that only pods that want their extended resource come."""
+        return cls(key=resource, value="present", effect=TaintEffect.NO_SCHEDULE)
+
 
 class SharingKind(StrEnum):
     """How one accelerator serves several pods."""

@@ -3,21 +3,18 @@
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
-
 from sandbox.control_plane import processes
-from sandbox.control_plane.files import explained_disk_errors, private_directory
+from sandbox.control_plane.files import exclusive
 from sandbox.control_plane.ports import LOOPBACK, choose
 from sandbox.control_plane.record import Record
 from sandbox.errors import SandboxError
 
 _PROJECT = Path(__file__).parents[1]
-_LOCK_WAIT_S = 120.0
 _STOP_GRACE_S = 60.0  # what it has started itself ends first
 _POLL_S = 0.05
 
@@ -112,20 +109,9 @@ class Daemon:
                 self._stop()
                 shutil.rmtree(self.directory)
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """One command at a time; the lock lies beside the directory, which `reset` deletes."""
-        with explained_disk_errors(self.directory):
-            lock = filelock.FileLock(private_directory(self.directory.parent) / f"{self.directory.name}.lock", mode=0o600)
-            private_directory(self.directory)
-            try:
-                with lock.acquire(timeout=_LOCK_WAIT_S):
-                    yield
-            except filelock.Timeout as error:
-                raise SandboxError(
-                    f"another command has worked on {self.name} for {_LOCK_WAIT_S:.0f} s; "
-                    f"try again when it is done (it holds {lock.lock_file})"
-                ) from error
+    def exclusive(self) -> AbstractContextManager[None]:
+        """One command at a time."""
+        return exclusive(self.directory, self.name)
 
     def _stop(self) -> None:
         record = Record.load(self.record)

@@ -143,9 +143,8 @@ class Rehearsal(Model):
                 described = self.hosts[name].model_dump(exclude_unset=True) if name in self.hosts else {}
                 found[name] = HostSpec.model_validate({**known, **described})
         if strangers := sorted(self.hosts.keys() - found.keys()):
-            known_hosts = ", ".join(sorted(found))
             raise SandboxError(
-                f"{where}: sandbox:hosts.{strangers[0]} is not a host of this cluster; its hosts are {known_hosts}"
+                f"{where}: sandbox:hosts.{strangers[0]} is not a host of this cluster; its hosts are {', '.join(sorted(found))}"
             )
         return found
 

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from components.cluster.images import Image, ami_type, brings_device_plugin
 from components.inputs import Model
-from components.types import Accelerator, DnsLabel, NodePool, Taint, TaintEffect
+from components.types import Accelerator, DnsLabel, NodePool, Taint
 from planner.catalog import InstanceType, UnknownInstanceTypeError
 from planner.catalog import accelerator as catalogue_accelerator
 from planner.catalog import instance_type as catalogue_instance_type
@@ -58,7 +58,7 @@ class EksPool(Model):
         """Its taints; by default one by the accelerators' resource, so that only pods that want them come."""
         if self.taints is not None:
             return self.taints
-        return (Taint(key=self.resource, value="present", effect=TaintEffect.NO_SCHEDULE),)
+        return (Taint.by_resource(self.resource),)
 
     @property
     def interruptible(self) -> bool:

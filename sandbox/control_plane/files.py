@@ -5,7 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
+
 from sandbox.errors import SandboxError
+
+_LOCK_WAIT_S = 120.0
 
 
 def private_directory(path: Path) -> Path:
@@ -38,3 +42,23 @@ def explained_disk_errors(directory: Path) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise SandboxError(f"cannot write under {directory}: {error.strerror}; make it writable for this user") from error
         raise
+
+
+@contextmanager
+def exclusive(directory: Path, owner: str) -> Iterator[None]:
+    """Makes a private `directory` and lets one command at a time work on it.
+
+    The lock lies beside the directory, so that who holds it may delete that. Raises SandboxError, which calls what lies there
+    `owner`, when another command does not end in time.
+    """
+    with explained_disk_errors(directory):
+        lock = filelock.FileLock(private_directory(directory.parent) / f"{directory.name}.lock", mode=0o600)
+        private_directory(directory)
+        try:
+            with lock.acquire(timeout=_LOCK_WAIT_S):
+                yield
+        except filelock.Timeout as error:
+            raise SandboxError(
+                f"another command has worked on {owner} for {_LOCK_WAIT_S:.0f} s; "
+                f"try again when it is done (it holds {lock.lock_file})"
+            ) from error

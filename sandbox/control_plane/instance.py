@@ -3,19 +3,17 @@
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
-
-import filelock
 
 from sandbox.control_plane import nodes as node_objects
 from sandbox.control_plane import ports as free_ports
 from sandbox.control_plane import processes, rbac
 from sandbox.control_plane.api import Api
 from sandbox.control_plane.components import PORTS, SERVICE_IP, Component, Layout, components, server_url, write_configuration
-from sandbox.control_plane.files import explained_disk_errors, private_directory
+from sandbox.control_plane.files import exclusive
 from sandbox.control_plane.node_groups import NodeGroup
 from sandbox.control_plane.pki import Pki
 from sandbox.control_plane.record import Record
@@ -25,7 +23,6 @@ from sandbox.errors import SandboxError
 NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "device-manager", "controllers")
 
 _INSTANCE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
-_LOCK_WAIT_S = 120.0
 _START_WAIT_S = 60.0
 _STOP_GRACE_S = 10.0
 _STOP_GRACE_WITHOUT_ETCD_S = 0.5
@@ -245,20 +242,8 @@ class ControlPlane:
     def _api(self, record: Record, user: str, timeout_s: float = 5.0) -> Api:
         return Api(server_url(record.ports), self._layout.pki, user, timeout_s)
 
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """One command at a time; the lock lies beside the directory, which `reset` deletes."""
-        with explained_disk_errors(self._layout.directory):
-            lock = filelock.FileLock(private_directory(self._root) / f"{self.name}.lock", mode=0o600)
-            private_directory(self._layout.directory)
-            try:
-                with lock.acquire(timeout=_LOCK_WAIT_S):
-                    yield
-            except filelock.Timeout as error:
-                raise SandboxError(
-                    f"another command has worked on the instance {self.name} for {_LOCK_WAIT_S:.0f} s; "
-                    f"try again when it is done (it holds {lock.lock_file})"
-                ) from error
+    def _exclusive(self) -> AbstractContextManager[None]:
+        return exclusive(self._layout.directory, f"the instance {self.name}")
 
 
 def _becomes_free(port: int) -> bool:

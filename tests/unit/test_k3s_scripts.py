@@ -173,8 +173,9 @@ def test_a_user_without_sudo_is_told_what_to_do(tmp_path: Path) -> None:
     assert line.startswith("gpu-1: ops may not become root with sudo without a password; run visudo")
 
 
-def test_the_instances_of_a_gpu_come_from_the_catalogue_and_k3s_gets_its_labels_and_taints() -> None:
-    made = settings(node_pools=[MIG])
+@pytest.mark.parametrize("product", ["H100-80GB", "NVIDIA-H100-80GB-HBM3"])
+def test_the_instances_of_a_gpu_come_from_the_catalogue_and_k3s_gets_its_labels_and_taints(product: str) -> None:
+    made = settings(node_pools=[{**MIG, "accelerator": {**MIG["accelerator"], "product": product}}])
     (gpu,) = (node for node in phases.nodes(made) if node.pool)
     text = phases.install(gpu, made, "id")
     assert "MIG_PROFILE='3g.40gb'\nMIG_COUNT='2'" in text

@@ -1,9 +1,9 @@
 """Hosts of one's own made into a cluster with k3s.
 
 Every host is looked at before any is changed; then each is prepared, gets its secrets and becomes a node: the servers one after
-the other, new agents all at once, and nodes that are there already one after the other, each drained before it restarts. The
-scripts change only what is not as wanted, so all of them may run again after a break. A failed creation has no deletion: what
-is done when a host leaves hangs on resources that come before k3s does.
+the other, new agents all at once, and nodes that are there already one after the other, each cordoned before it restarts, and
+drained where its pods cannot stay. The scripts change only what is not as wanted, so all of them may run again after a break. A
+failed creation has no deletion: what is done when a host leaves hangs on resources that come before k3s does.
 """
 
 from collections.abc import Mapping

@@ -38,12 +38,10 @@ from components.types import (
     LabelValue,
     NodePool,
     QualifiedName,
-    SharingKind,
     Taint,
     TaintArgs,
-    TaintEffect,
 )
-from planner.sharing import mig_profile
+from planner.compatibility import oldest_driver
 
 NVIDIA = "nvidia.com/gpu"
 
@@ -53,9 +51,8 @@ TOOLKIT = "1.20.0"
 TOOLKIT_LEAST = "1.17.8"
 """The first that does not let a container out (NVIDIA security bulletin of CVE-2025-23266)."""
 
-DRIVER_LEAST = 580
-"""Branch of NVIDIA's driver that CUDA 13 needs, with which the engine's image is built (planner/compatibility.py)."""
-
+DRIVER_LEAST = oldest_driver(13)
+"""Branch of NVIDIA's driver that CUDA 13 needs, with which the engine's image is built."""
 
 _WELL_KNOWN = frozenset(
     {
@@ -165,7 +162,6 @@ class K3sPool(Model):
 
     @model_validator(mode="after")
     def _can_be_made(self) -> "K3sPool":
-        self.mig()
         for key in sorted(sharing_labels(self.contract()).keys() & self.labels.keys()):
             raise ValueError(f"labels: the pool's sharing gives every node its own {key}; remove it")
         given = [(taint.key, taint.effect.value) for taint in self.taints or ()]
@@ -180,15 +176,11 @@ class K3sPool(Model):
         return self.accelerator is not None and self.accelerator.resource == NVIDIA
 
     def mig(self) -> tuple[str, int] | None:
-        """Profile of the MIG instances and how many each GPU is cut into. Raises ValueError for what a GPU cannot be cut into."""
+        """Profile of the MIG instances and how many each GPU is cut into; None where none is cut."""
         accelerator = self.accelerator
-        if accelerator is None or accelerator.sharing is None or accelerator.sharing.kind is not SharingKind.MIG:
+        if accelerator is None or accelerator.sharing is None or accelerator.sharing.profile is None:
             return None
-        if not self.nvidia:
-            raise ValueError(f"sharing.kind: mig is for NVIDIA GPUs and not for {accelerator.resource}; remove it")
-        if accelerator.product is None or accelerator.sharing.profile is None:
-            raise ValueError("accelerator.product is missing, which says what MIG can cut; add e.g. product: H100-80GB")
-        return accelerator.sharing.profile, mig_profile(accelerator.product, accelerator.sharing.profile).count
+        return accelerator.sharing.profile, accelerator.units // accelerator.per_node
 
     def effective_labels(self) -> dict[str, str]:
         """Its labels, with the one that selects it."""
@@ -204,7 +196,7 @@ class K3sPool(Model):
             return self.taints
         if self.accelerator is None:
             return ()
-        return (Taint(key=self.accelerator.resource, value="present", effect=TaintEffect.NO_SCHEDULE),)
+        return (Taint.by_resource(self.accelerator.resource),)
 
     def contract(self) -> NodePool:
         """The pool as workloads know it."""
