@@ -1,10 +1,10 @@
 # Two commands set everything up by themselves: `make up` rehearses the local stack, `make test` runs the tests.
 STACK ?= local
 PYTHON_BIN := .venv/bin/python
-CHECKED := __main__.py foundation settings components planner sandbox tests bench
+COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up preview down doctor test lint format schema bench
+.PHONY: help setup up preview down doctor test lint format schema lock bench
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1  \t/p' Makefile
@@ -26,7 +26,7 @@ doctor: setup ## Say which tools are there
 
 test: setup ## Set up everything and run all tests
 	@$(PYTHON_BIN) -m sandbox tools
-	@$(PYTHON_BIN) -m pytest
+	@$(PYTHON_BIN) -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: setup ## Check style and types
 	@.venv/bin/ruff check .
@@ -36,6 +36,10 @@ lint: setup ## Check style and types
 format: setup ## Put the code into its style
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
+
+lock: setup ## Write requirements*.txt, with hashes, from requirements*.in
+	@$(COMPILE) requirements-dev.in -o requirements-dev.txt
+	@$(COMPILE) requirements.in -c requirements-dev.txt -o requirements.txt
 
 schema: setup ## Write the schema of stack files for editors
 	@$(PYTHON_BIN) -m settings > stacks/schema.json
