@@ -23,11 +23,18 @@ from sandbox import recovery
 from sandbox.errors import SandboxError
 from sandbox.ground import STAND_INS, Ground, ground
 from sandbox.plugins import EMULATED, emulated, install
+from sandbox.policies import ANALYZER, advice, policies
 from sandbox.project import Stack
 from sandbox.reports import sentences, warning
+from sandbox.secrets import account, prepare
+from sandbox.secrets.made_up import Inventor
+from sandbox.secrets.sealing import SEALING_KEY, ensure_key
 from sandbox.toolchain import REHEARSAL, ensure
+from settings.secrets import StoreKind
 
 Output = Callable[[str], Any]
+_KEPT = "secrets.json"
+"""In a workspace: what stands for the secrets of its stack file, encrypted or sealed."""
 
 
 class Engine:
@@ -37,6 +44,8 @@ class Engine:
         self.stack = stack
         self.ground = below
         self._environment = dict(environment)
+        self._policies = policies(stack)
+        self._packs = [str(ANALYZER)] if self._policies else []
         self._automation = self._select()
 
     @classmethod
@@ -50,6 +59,8 @@ class Engine:
             below = ground(stack)
             below.start(binaries)
             environment = _environment(stack, binaries["pulumi"], below)
+            if stack.secrets:
+                account.seed(stack.secrets, _inventor(stack), environment)
             with _inside(stack.project.root, environment):
                 yield cls(stack, below, environment)
 
@@ -59,25 +70,34 @@ class Engine:
 
         def listen(event: automation.EngineEvent) -> None:
             heard(event)
+            advised(event)
             # The engine prints a diff's warnings to its error output, which nobody sees.
             if (said := event.diagnostic_event) and said.severity == "warning":
                 output(warning(said.message))
             if event.resource_pre_event and (step := event.resource_pre_event.metadata).op != "same":
                 steps.append({"op": step.op.value, "type": step.type, "urn": step.urn, "keys": step.keys, "diffs": step.diffs})
 
-        with sentences() as heard:
-            self._automation.preview(diff=True, on_output=output, on_event=listen, color=_color())
+        with sentences() as heard, advice(output) as advised:
+            self._automation.preview(diff=True, on_output=output, on_event=listen, color=_color(), policy_packs=self._packs)
         return steps
 
     def up(self, output: Output, *, continue_on_error: bool = False) -> None:
         """Brings the stack up; what an interrupted run left behind is taken over first.
 
-        With `continue_on_error` what does not depend on a failure is made all the same.
+        With `continue_on_error` what does not depend on a failure is made all the same. Rules of the policy pack that forbid
+        something are asked in a preview, so that nothing is made.
         """
         with sentences() as heard:
             self._recover(output)
+            if self._policies and self._policies.ends_previews:
+                self._automation.preview(on_event=heard, suppress_outputs=True, policy_packs=self._packs)
             self._automation.up(
-                on_output=output, on_event=heard, color=_color(), suppress_outputs=True, continue_on_error=continue_on_error
+                on_output=output,
+                on_event=heard,
+                color=_color(),
+                suppress_outputs=True,
+                continue_on_error=continue_on_error,
+                policy_packs=self._packs,
             )
 
     def refresh(self, output: Output) -> None:
@@ -119,18 +139,21 @@ class Engine:
 
     def _select(self) -> automation.Stack:
         root = self.stack.project.root
-        workspace = _workspace(self.stack, self.ground)
+        workspace, prepared = _workspace(self.stack, self.ground)
 
         def program() -> None:
             runpy.run_path(str(root / "__main__.py"), run_name="__main__")
 
         with sentences():
-            return automation.create_or_select_stack(
+            selected = automation.create_or_select_stack(
                 stack_name=self.stack.name,
                 project_name=self.stack.project.manifest["name"],
                 program=program,
                 opts=automation.LocalWorkspaceOptions(work_dir=str(workspace), env_vars=self._environment),
             )
+        kept = prepare.encrypt(prepared, workspace, self.stack.name, _copy(self.stack, workspace), os.environ)
+        prepare.write_kept(workspace / _KEPT, kept)
+        return selected
 
 
 @contextlib.contextmanager
@@ -168,6 +191,7 @@ def _environment(stack: Stack, pulumi: Path, below: Ground) -> dict[str, str]:
     path = [str(STAND_INS), str(pulumi.parent), os.environ.get("PATH", os.defpath)]
     return {
         **below.environment(),
+        **({SEALING_KEY: str(_sealing_key(stack))} if _is_sealed(stack) else {}),
         "LLM_PLATFORM_PYTHON": sys.executable,
         "PATH": os.pathsep.join(path),
         "PULUMI_BACKEND_URL": state.as_uri(),
@@ -190,22 +214,51 @@ def _passphrase(state: Path) -> Path:
     return file
 
 
-def _workspace(stack: Stack, below: Ground) -> Path:
-    """The directory the engine runs in. The engine writes a salt into its stack file, which must not reach the project's own."""
+def _inventor(stack: Stack) -> Inventor:
+    """Makes up the values of the stack's secrets: others in every checkout."""
+    return Inventor(_passphrase(stack.project.state).read_bytes())
+
+
+def _is_sealed(stack: Stack) -> bool:
+    return stack.secrets is not None and stack.secrets.store.kind is StoreKind.SEALED_SECRETS
+
+
+def _sealing_key(stack: Stack) -> Path:
+    """File of the key that sealed values are sealed for; made where the stack has some."""
+    file = stack.project.state / "sealing.key"
+    if _is_sealed(stack):
+        ensure_key(file)
+    return file
+
+
+def _copy(stack: Stack, directory: Path) -> Path:
+    """The stack file of a workspace."""
+    copy: Path = directory / stack.project.manifest.get("stackConfigDir", ".") / stack.file.name
+    return copy
+
+
+def _workspace(stack: Stack, below: Ground) -> tuple[Path, prepare.Prepared]:
+    """The directory the engine runs in, with its configuration but for values to encrypt.
+
+    The engine writes a salt into its stack file, which must not reach the project's own.
+    """
     directory = stack.project.workspace(stack.name)
     directory.mkdir(parents=True, exist_ok=True)
     manifest = stack.project.manifest
-    copy = directory / manifest.get("stackConfigDir", ".") / stack.file.name
+    copy = _copy(stack, directory)
     copy.parent.mkdir(parents=True, exist_ok=True)
     content = yaml.safe_load(stack.file.read_text())
-    content["config"] = below.settings(content["config"])
+    kept = prepare.read_kept(directory / _KEPT)
+    given = below.settings(content["config"])
+    prepared = prepare.prepare(given, stack.secrets, _inventor(stack), _sealing_key(stack), kept)
+    content["config"] = prepared.config
     if copy.exists() and (salt := (yaml.safe_load(copy.read_text()) or {}).get("encryptionsalt")):
         content.setdefault("encryptionsalt", salt)
     copy.write_text(yaml.safe_dump(content, sort_keys=False))
     # Named in the project file, a stand-in serves exactly the providers that lack their official plugin.
     plugins = {"providers": [{"name": name, "path": str(EMULATED)} for name in emulated()]}
     (directory / "Pulumi.yaml").write_text(yaml.safe_dump(manifest | {"plugins": plugins}, sort_keys=False))
-    return directory
+    return directory, prepared
 
 
 @contextlib.contextmanager

@@ -15,7 +15,8 @@ from rich.text import Text
 import settings
 from sandbox.aws.account import Account
 from sandbox.aws.clusters import clusters
-from sandbox.control_plane import ControlPlane
+from sandbox.charts import definitions
+from sandbox.control_plane import ControlPlane, storage
 from sandbox.control_plane.processes import tail
 from sandbox.errors import SandboxError
 from sandbox.hosts import BASTION, Address, HostStatus, Lab
@@ -73,6 +74,10 @@ class OnControlPlane:
 
     def start(self, binaries: Mapping[str, Path]) -> None:
         self._control_plane.start(binaries, self._stack.rehearsal.nodes)
+        with self._control_plane.connect() as api:
+            storage.offer(api, "standard")
+            for chart in self._stack.brought:
+                definitions.install(api, chart)
 
     def stop(self) -> None:
         self._control_plane.stop()

@@ -1,6 +1,6 @@
 """The Pulumi project that is rehearsed, and where its rehearsals keep what they need."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,11 +9,13 @@ import yaml
 from pydantic import Field, model_validator
 
 import settings
+from components.cluster.contract import Brought
 from components.inputs import Model, validate
 from sandbox.control_plane import NodeGroup
 from sandbox.errors import SandboxError
 from sandbox.hosts.spec import HostSpec
 from settings.k3s import K3sClusterSettings
+from settings.secrets import SecretsSettings
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class Project:
             rehearsal,
             rehearsal.described(on_hosts, where) if on_hosts else {},
             bastion=on_hosts is not None and on_hosts.ssh.bastion is not None,
+            secrets=given.secrets,
+            brought=[chart for what, chart in _CHARTS.items() if given.has(what)],
         )
 
     @property
@@ -96,6 +100,14 @@ class Project:
 
     def _stack_file(self, name: str) -> str:
         return str(Path(self.manifest.get("stackConfigDir", ".")) / f"Pulumi.{name}.yaml")
+
+
+_CHARTS = {
+    Brought.PROMETHEUS_OPERATOR: "kube-prometheus-stack",
+    Brought.KEDA: "keda",
+    Brought.CERT_MANAGER: "cert-manager",
+}
+"""What brings the definitions that a cluster says it has."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +126,10 @@ class Stack:
     """The hosts its cluster is made on, by name; empty without."""
     bastion: bool = False
     """Whether they are reached through another host."""
+    secrets: SecretsSettings | None = None
+    """The secrets of a stack of this program."""
+    brought: Collection[str] = ()
+    """Charts that its cluster has already, by name."""
 
 
 class Rehearsal(Model):

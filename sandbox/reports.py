@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 import psutil
 from pulumi import automation
 
+from policy_pack.rule import Level
 from sandbox.errors import SandboxError
+from sandbox.policies import violation
 
 
 @contextlib.contextmanager
@@ -21,6 +23,8 @@ def sentences() -> Iterator[Callable[[automation.EngineEvent], None]]:
     def hear(event: automation.EngineEvent) -> None:
         if (said := event.diagnostic_event) and said.severity == "error":
             errors.extend(_plain(said.message, said.urn))
+        if (found := event.policy_event) and found.enforcement_level == Level.MANDATORY:
+            errors.append(violation(found))
 
     try:
         with _passing_on_interrupts():

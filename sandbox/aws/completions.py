@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 from moto.ec2.models.launch_templates import LaunchTemplate
+from moto.ec2.models.managed_prefixes import ManagedPrefixList
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.fsx.models import FileSystem, FSxBackend
 from moto.s3.models import FakeBucket
@@ -181,6 +182,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
 def install() -> None:
     """Makes some of moto's resources tell what AWS's tell, in this process."""
     SecurityGroupRule.description = property(_description)
+    ManagedPrefixList.cidrs = property(_ranges)
     asked = FakeBucket._log_permissions_enabled_policy
 
     def may_log(target_bucket: Any, target_prefix: str | None) -> bool:
@@ -212,6 +214,12 @@ def _named_principals(bucket: Any) -> Any:
     policy = json.loads(bucket.policy) if bucket.policy else {"Statement": []}
     policy["Statement"] = [one for one in policy["Statement"] if isinstance(one.get("Principal"), dict)]
     return SimpleNamespace(policy=json.dumps(policy).encode(), partition=bucket.partition, name=bucket.name)
+
+
+def _ranges(prefixes: ManagedPrefixList) -> list[str]:
+    """Moto tells them of customers' own lists only, in another operation."""
+    versions = list(prefixes.entries.values())
+    return [entry["Cidr"] for entry in versions[-1]] if versions else []
 
 
 def _description(rule: SecurityGroupRule) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from sandbox.aws.backends import used
+from sandbox.secrets.account import SEEDED
 
 _Finder: TypeAlias = Callable[[Any], Iterable[str]]
 
@@ -27,6 +28,15 @@ def _keys(kms: Any) -> list[str]:
 
 def _aliases(kms: Any) -> list[str]:
     return [name for key in kms.keys.values() for name in key.aliases if not _is_of_aws(name)]
+
+
+def _parameters(ssm: Any) -> list[str]:
+    kept = {name: versions[-1] for name, versions in ssm._parameters.items() if versions}
+    return [name for name, last in kept.items() if not name.startswith("/aws/") and last.description != SEEDED]
+
+
+def _secrets(secretsmanager: Any) -> list[str]:
+    return [name for name, secret in secretsmanager.secrets.items() if secret.description != SEEDED]
 
 
 def _is_of_aws(alias: str) -> bool:
@@ -69,8 +79,8 @@ KINDS: tuple[tuple[str, str, _Finder], ...] = (
     ("EFS access point", "efs", lambda efs: efs.access_points),
     ("FSx file system", "fsx", lambda fsx: fsx.file_systems),
     ("FSx backup", "fsx", lambda fsx: fsx.backups),
-    ("parameter", "ssm", lambda ssm: (name for name in ssm._parameters if not name.startswith("/aws/"))),
-    ("secret", "secretsmanager", lambda secrets: secrets.secrets),
+    ("parameter", "ssm", _parameters),
+    ("secret", "secretsmanager", _secrets),
     ("topic", "sns", lambda sns: sns.topics),
     ("alarm", "cloudwatch", lambda cloudwatch: cloudwatch.alarms),
     ("ECR repository", "ecr", lambda ecr: ecr.repositories),

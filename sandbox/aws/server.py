@@ -35,8 +35,8 @@ Wsgi: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
 class Application:
     """The account as a WSGI application. `/_sandbox/` is the rehearsal's own, everything else is AWS."""
 
-    def __init__(self, home: Path, region: str) -> None:
-        """An empty account, once per process: moto's memory belongs to the process."""
+    def __init__(self, home: Path, region: str, endpoint: str) -> None:
+        """An empty account that answers at `endpoint`, once per process: moto's memory belongs to the process."""
         self._transitions = states.Transitions()
         self._quotas = Quotas()
         seeds.install()
@@ -48,7 +48,7 @@ class Application:
             ("service-quotas", "ListServiceQuotas"): self._quotas.list,
         }
         self._moto = DomainDispatcherApplication(create_backend_app)
-        self._eks = eks.application(home, region)
+        self._eks = eks.application(home, region, endpoint)
         self._answers = Answers()
         self._faults = faults.Faults()
         self._calls: list[dict[str, Any]] = []
@@ -169,7 +169,8 @@ def serve(home: Path, port: int, region: str) -> None:
     for talkative in ("werkzeug", "httpx"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="moto")  # of error codes that botocore has no shape for
-    server = make_server(LOOPBACK, port, Application(home, region), threaded=True, request_handler=MotoRequestHandler)
+    application = Application(home, region, f"http://{LOOPBACK}:{port}")
+    server = make_server(LOOPBACK, port, application, threaded=True, request_handler=MotoRequestHandler)
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         threading.Thread(target=server.shutdown).start()  # it waits for this very thread

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
+from sandbox.control_plane.api import Api
 from sandbox.toolchain.modules import ModuleFiles, ensure_files
 
 Manifest = dict[str, Any]
@@ -26,8 +28,10 @@ class Place(StrEnum):
     """In `crds/`: installed where it is missing, never changed, never removed."""
 
 
-class Definitions(ModuleFiles):
-    """The definitions of one version of a chart."""
+class _Installed(BaseModel):
+    """When definitions are installed, and what becomes of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     place: Place = Place.TEMPLATE
     switch: str | None = None
@@ -45,18 +49,43 @@ class Definitions(ModuleFiles):
         return self.switched_on if found is None else bool(found)
 
 
-def known(chart: str) -> Mapping[str, Definitions]:
+class Definitions(ModuleFiles, _Installed):
+    """The definitions of one version of a chart, from the module that publishes them."""
+
+
+class Written(_Installed):
+    """The same where no module has them: as far as they are needed, in a file here."""
+
+    written: str
+
+
+Source = Definitions | Written
+
+
+def known(chart: str) -> Mapping[str, Source]:
     """The definitions of a chart by its version, without a leading v; empty for a chart of which nothing is known."""
     return _table().get(chart, {})
 
 
-def manifests(chart: str, of: Definitions) -> list[Manifest]:
+def manifests(chart: str, of: Source) -> list[Manifest]:
     """The CustomResourceDefinitions, from the cache or the Go module proxy.
 
     UnavailableError where neither has them; SandboxError if they are not what was published, or cannot be kept.
     """
+    if isinstance(of, Written):
+        return list(parse(Path(__file__).with_name(of.written).read_text("utf-8")))
     quiet = Console(file=io.StringIO())
     return [manifest for file in ensure_files(f"definitions-{chart}", of, quiet) for manifest in parse(file.read_text("utf-8"))]
+
+
+def install(api: Api, chart: str) -> None:
+    """Makes a cluster have the definitions of a chart that somebody else installed there, of the newest version known.
+
+    Raises UnavailableError and SandboxError as `manifests` does.
+    """
+    (*_, newest) = known(chart).values()
+    for manifest in manifests(chart, newest):
+        api.apply(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{manifest['metadata']['name']}", manifest)
 
 
 def parse(text: str) -> Iterator[Manifest]:
@@ -69,10 +98,12 @@ def parse(text: str) -> Iterator[Manifest]:
 
 
 @cache
-def _table() -> Mapping[str, Mapping[str, Definitions]]:
+def _table() -> Mapping[str, Mapping[str, Source]]:
     raw = yaml.safe_load(Path(__file__).with_name("definitions.yaml").read_text("utf-8"))
     return {
-        chart: {version: Definitions.model_validate(entry) for version, entry in versions.items()}
+        chart: {
+            version: (Written if "written" in entry else Definitions).model_validate(entry) for version, entry in versions.items()
+        }
         for chart, versions in raw.items()
     }
 

@@ -8,7 +8,7 @@ controllers of charts serve nothing, so they have no port.
 import base64
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,8 +110,10 @@ def write_configuration(layout: Layout, ports: Mapping[str, int], context: str) 
     write_private(layout.config("scheduler.json"), json.dumps(scheduler))
 
 
-def components(layout: Layout, ports: Mapping[str, int], binaries: Mapping[str, Path]) -> tuple[Component, ...]:
-    """Every process in the order of starting.
+def components(
+    layout: Layout, ports: Mapping[str, int], binaries: Mapping[str, Path], controllers: Sequence[str] = ()
+) -> tuple[Component, ...]:
+    """Every process in the order of starting; `controllers` are further arguments of the controllers of charts.
 
     Raises SandboxError naming the binaries that are missing from `binaries` or from the disk.
     """
@@ -128,10 +130,10 @@ def components(layout: Layout, ports: Mapping[str, int], binaries: Mapping[str, 
         Component("kube-scheduler", (path["kube-scheduler"], *_scheduler(layout))),
         Component("kwok", (path["kwok"], *_kwok(layout))),
         *(
-            Component(name, _own(name, module, layout, ports), environment={"PYTHONPATH": str(_PROJECT)})
-            for name, module in (
-                ("device-manager", "sandbox.control_plane.device_manager"),
-                ("controllers", "sandbox.controllers"),
+            Component(name, (*_own(name, module, layout, ports), *more), environment={"PYTHONPATH": str(_PROJECT)})
+            for name, module, more in (
+                ("device-manager", "sandbox.control_plane.device_manager", ()),
+                ("controllers", "sandbox.controllers", controllers),
             )
         ),
     )
@@ -217,6 +219,7 @@ def _controller_manager(layout: Layout) -> tuple[str, ...]:
         f"--cluster-cidr={POD_CIDR}",
         f"--service-cluster-ip-range={SERVICE_CIDR}",
         "--node-monitor-period=1s",
+        "--horizontal-pod-autoscaler-sync-period=2s",
         "--pvclaimbinder-sync-period=1s",  # a claim made just before its volume waits for the next round
         "--kube-api-qps=200",
         "--kube-api-burst=400",

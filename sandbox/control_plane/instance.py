@@ -41,8 +41,8 @@ class ControlPlane:
     Commands on one instance wait for each other; instances of different names have nothing in common.
     """
 
-    def __init__(self, name: str, root: Path) -> None:
-        """Touches nothing yet; `root` is the `.sandbox` directory.
+    def __init__(self, name: str, root: Path, controllers: Sequence[str] = ()) -> None:
+        """Touches nothing yet; `root` is the `.sandbox` directory, `controllers` further arguments of the controllers of charts.
 
         Raises SandboxError for a name that cannot be part of a path and of a kubeconfig context.
         """
@@ -51,6 +51,7 @@ class ControlPlane:
         self.name = name
         self._root = root.resolve()
         self._layout = Layout(self._root / name)
+        self._controllers = tuple(controllers)
 
     @property
     def directory(self) -> Path:
@@ -160,7 +161,7 @@ class ControlPlane:
         self._layout.pki.ensure(SERVICE_IP, server_names)
         record = self._settle_ports(record)
         write_configuration(self._layout, record.ports, self.context)
-        etcd, apiserver, *clients = components(self._layout, record.ports, binaries)
+        etcd, apiserver, *clients = components(self._layout, record.ports, binaries, self._controllers)
         self._run(record, [etcd, apiserver])
         with self._api(record, "bootstrap") as api:
             self._wait("the API server to be ready", record, lambda: rbac.can_be_applied(api))

@@ -12,9 +12,12 @@ import httpx
 
 from sandbox.control_plane.mirror import Mirror, Objects
 from sandbox.control_plane.pki import tls_context
-from sandbox.controllers import lws, ray, volumes
+from sandbox.controllers import keda, lws, ray, sealed_secrets, volumes
+from sandbox.controllers.external_secrets import ExternalSecrets
+from sandbox.controllers.external_secrets_stores import Stores
+from sandbox.controllers.releases import RELEASE
+from sandbox.secrets.made_up import Inventor
 
-RELEASE: Final = "llm-platform.rehearsal/helm-release"
 _METADATA_ONLY: Final = {
     "Accept": ",".join(
         f"application/json;as={kind};g=meta.k8s.io;v=v1" for kind in ("PartialObjectMetadataList", "PartialObjectMetadata")
@@ -23,7 +26,12 @@ _METADATA_ONLY: Final = {
 """What a release was given may be secret, and is nothing to a controller."""
 
 Control = Callable[[httpx.AsyncClient], Coroutine[None, None, None]]
-_CONTROLLERS: Final[Mapping[str, Control]] = {"lws": lws.control, "kuberay-operator": ray.control}
+_CONTROLLERS: Final[Mapping[str, Control]] = {
+    "lws": lws.control,
+    "kuberay-operator": ray.control,
+    "keda": keda.control,
+    "sealed-secrets": sealed_secrets.control,
+}
 
 _log = logging.getLogger("controllers")
 
@@ -62,7 +70,9 @@ async def _main(arguments: argparse.Namespace) -> None:
         asyncio.TaskGroup() as tasks,
     ):
         tasks.create_task(volumes.control(client))
-        tasks.create_task(supervise(client, _CONTROLLERS))
+        # Nobody else has the key, so what is made up from it is a secret.
+        stores = Stores(Inventor(arguments.key.read_bytes()), arguments.account, arguments.cluster)
+        tasks.create_task(supervise(client, {**_CONTROLLERS, "external-secrets": ExternalSecrets(stores).control}))
 
 
 if __name__ == "__main__":
@@ -72,4 +82,6 @@ if __name__ == "__main__":
     parser.add_argument("--server", required=True, help="URL of the API server")
     for option, meaning in (("ca", "authority to trust"), ("certificate", "client certificate"), ("key", "its key")):
         parser.add_argument(f"--{option}", required=True, type=Path, help=f"PEM file of the {meaning}")
+    parser.add_argument("--account", help="URL of the AWS account the cluster is in")
+    parser.add_argument("--cluster", help="name of the cluster there")
     asyncio.run(_main(parser.parse_args()))

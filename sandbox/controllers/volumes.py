@@ -92,7 +92,7 @@ def volume_for(claim: Object, of: Object, node: Object | None) -> dict[str, Any]
                 "name": metadata["name"],
                 "uid": metadata["uid"],
             },
-            "csi": {"driver": driver, "volumeHandle": _name(claim)},
+            **_source(claim, driver),
         },
     }
     if options := of.get("mountOptions"):
@@ -103,6 +103,15 @@ def volume_for(claim: Object, of: Object, node: Object | None) -> dict[str, Any]
         term = {"matchExpressions": [{"key": key, "operator": "In", "values": [where]}]}
         volume["spec"]["nodeAffinity"] = {"required": {"nodeSelectorTerms": [term]}}
     return volume
+
+
+def _source(claim: Object, driver: str) -> dict[str, Any]:
+    """Where a volume is (rancher/local-path-provisioner, provisioner.go, for directories of a node)."""
+    if driver in _ON_ONE_NODE:
+        metadata = claim["metadata"]
+        path = f"/opt/local-path-provisioner/{_name(claim)}_{metadata['namespace']}_{metadata['name']}"
+        return {"hostPath": {"path": path, "type": "DirectoryOrCreate"}}
+    return {"csi": {"driver": driver, "volumeHandle": _name(claim)}}
 
 
 def _name(claim: Object) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
-from sandbox.control_plane import ControlPlane
+from sandbox.control_plane import ControlPlane, storage
 from sandbox.control_plane.api import Api
 from sandbox.control_plane.files import write_private
 from sandbox.errors import SandboxError
@@ -158,13 +158,20 @@ class Cluster:
                 host, settings, self._authority_hash(), self._memory.token, self._memory.agent_token, self._kubeconfig()
             )
             self._open(host)
-            if "runtimes" not in settings.items("disable"):
-                with self.plane.connect() as api:
-                    nodes.ship_runtimes(api)
+            self._ship(settings)
             self._become_node(host, settings, version)
             host.tree.mkdir(_ETCD if self._memory.etcd else _SQLITE, 0o700)
             self._memory.members[host.name] = node
             self._save()
+
+    def _ship(self, settings: Settings) -> None:
+        """What k3s brings beside Kubernetes, as far as a stack depends on it."""
+        disabled = settings.items("disable")
+        with self.plane.connect() as api:
+            if "runtimes" not in disabled:
+                nodes.ship_runtimes(api)
+            if "local-storage" not in disabled:
+                storage.offer(api, "local-path")
 
     def _found_or_join(self, host: Host, settings: Settings) -> None:
         """The first server makes the cluster, every other one is told which it joins."""

@@ -1,7 +1,6 @@
 """Pulumi property bags as plain JSON values plus the paths that are secret, and back.
 
-The SDK's own PropertyValue reads an unknown as an ordinary string and cannot write one; here an unknown is the object
-UNKNOWN. Numbers without a fraction are integers: Kubernetes and AWS refuse 1.0 where they mean 1.
+The SDK's own PropertyValue cannot write an unknown; here it is the object UNKNOWN.
 """
 
 import base64
@@ -13,23 +12,12 @@ from typing import Any, Final
 from google.protobuf import struct_pb2  # type: ignore[import-untyped]
 from pulumi.runtime import rpc
 
-Path = tuple[str | int, ...]
+from policy_pack import wire
+
+Path = wire.Path
 Paths = frozenset[Path]
 
 _SHORTEST_HIDDEN: Final = 4  # characters; hiding shorter secrets would blank out ordinary words
-
-# Constants of the engine's wire format (sdk/go/common/resource/plugin): one per type of the unknown value.
-_UNKNOWNS: Final = frozenset(
-    {
-        rpc.UNKNOWN,
-        "1c4a061d-8072-4f0a-a4cb-0ff528b18fe7",
-        "3eeb2bf0-c639-47a8-9e75-3b44932eb421",
-        "6a19a0b0-7e62-4c92-b797-7f8e31da9cc2",
-        "030794c1-ac77-496b-92df-f27374a8bd58",
-        "e48ece36-62e2-4504-bad9-02848725956a",
-        "dd056dcd-154b-4c76-9bd3-c8f88648b5ff",
-    }
-)
 
 
 class Unknown:
@@ -84,48 +72,9 @@ class Properties:
 
 
 def decode(struct: struct_pb2.Struct) -> Properties:
-    """Read a property bag off the wire; null entries of maps are left out, as the official provider does."""
-    secrets: set[Path] = set()
-    values = {
-        key: _decode(value, (key,), secrets) for key, value in struct.fields.items() if value.WhichOneof("kind") != "null_value"
-    }
-    return Properties(values, frozenset(secrets))
-
-
-def _decode(value: struct_pb2.Value, path: Path, secrets: set[Path]) -> Any:
-    match value.WhichOneof("kind"):
-        case "bool_value":
-            return value.bool_value
-        case "number_value":
-            number = value.number_value
-            return int(number) if number.is_integer() else number
-        case "string_value":
-            return UNKNOWN if value.string_value in _UNKNOWNS else value.string_value
-        case "list_value":
-            return [_decode(item, (*path, index), secrets) for index, item in enumerate(value.list_value.values)]
-        case "struct_value":
-            return _decode_struct(value.struct_value, path, secrets)
-    return None
-
-
-def _decode_struct(struct: struct_pb2.Struct, path: Path, secrets: set[Path]) -> Any:
-    fields = struct.fields
-    signature = fields[rpc._special_sig_key].string_value if rpc._special_sig_key in fields else ""
-    if not signature:
-        return {
-            key: _decode(item, (*path, key), secrets) for key, item in fields.items() if item.WhichOneof("kind") != "null_value"
-        }
-    if signature == rpc._special_secret_sig:
-        secrets.add(path)
-        return _decode(fields["value"], path, secrets)
-    if signature == rpc._special_output_value_sig:
-        if "secret" in fields and fields["secret"].bool_value:
-            secrets.add(path)
-        return _decode(fields["value"], path, secrets) if "value" in fields else UNKNOWN
-    if signature == rpc._special_resource_sig:
-        identity = _decode(fields["id"], path, secrets) if "id" in fields else None
-        return identity or fields["urn"].string_value
-    return Asset(struct)
+    """Read a property bag off the wire."""
+    reader = wire.Reader(UNKNOWN, Asset)
+    return Properties(reader.mapping(struct), frozenset(reader.secrets))
 
 
 def encode(properties: Properties) -> struct_pb2.Struct:

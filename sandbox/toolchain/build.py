@@ -6,6 +6,7 @@ compiled stays in Go's own build cache, so a build that was interrupted goes on 
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections import deque
@@ -33,9 +34,24 @@ def build(tool: Tool, binaries: Sequence[str], stage: Path, console: Console) ->
     log.parent.mkdir(parents=True, exist_ok=True)
     title = f"building {', '.join(binaries)} v{tool.version} from Go modules (about {tool.go.minutes} min on 2 cores, once)"
     with task(console, title) as current:
-        code, last = _run(_command(go, tool, binaries, stage), tool.lock, _environment(stage), log, current)
+        log.unlink(missing_ok=True)
+        folder = _completed(go, tool, stage, log, current) if tool.go.missing else tool.lock
+        code, last = _run(_command(go, tool, binaries, stage), folder, _environment(stage), log, current)
     if code:
         raise SandboxError(_failure(tool, last, log))
+
+
+def _completed(go: Path, tool: Tool, stage: Path, log: Path, current: Task) -> Path:
+    """A copy of the lock folder with all modules in it, for files of the module cache cannot be added to."""
+    folder = stage / tool.name
+    shutil.copytree(tool.lock, folder)
+    # -e: it would end at the files that are missing. What else is wrong ends the build after it.
+    _run([str(go), "mod", "vendor", "-e"], folder, _environment(stage), log, current)
+    for name in tool.go.missing:
+        file = folder / "vendor" / tool.go.module / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    return folder
 
 
 def _command(go: Path, tool: Tool, binaries: Sequence[str], stage: Path) -> list[str]:
@@ -45,8 +61,9 @@ def _command(go: Path, tool: Tool, binaries: Sequence[str], stage: Path) -> list
     output = str(target / binaries[0]) if len(binaries) == 1 else f"{target}{os.sep}"
     packages = [tool.go.packages[binary] for binary in binaries]
     # Debug information is left out at the end (-s -w); not making it in the first place saves a tenth of the time.
-    flags = ["-v", "-trimpath", "-mod=readonly", "-gcflags=all=-dwarf=false", f"-ldflags=-s -w {tool.fill(tool.go.ldflags)}"]
-    return [str(go), "build", *flags, "-o", output, *packages]
+    modules = "vendor" if tool.go.missing else "readonly"
+    flags = ["-v", "-trimpath", f"-mod={modules}", "-gcflags=all=-dwarf=false", f"-ldflags=-s -w {tool.fill(tool.go.ldflags)}"]
+    return [str(go), "build", *flags, f"-tags={tool.go.tags}", "-o", output, *packages]
 
 
 def _environment(stage: Path) -> dict[str, str]:
@@ -70,7 +87,7 @@ def _run(command: list[str], folder: Path, environment: dict[str, str], log: Pat
     last: deque[str] = deque(maxlen=3)
     compiled = 0
     with (
-        log.open("w") as file,
+        log.open("a") as file,
         subprocess.Popen(
             command,
             cwd=folder,

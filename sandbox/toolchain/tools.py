@@ -50,6 +50,10 @@ class GoModule(_Entry):
     packages: dict[str, str]
     """Binary -> Go package."""
     ldflags: str = ""
+    tags: str = ""
+    """Build constraints, with commas between them."""
+    missing: tuple[str, ...] = ()
+    """Files that its programs embed and the module does not hold, below the module; they are built with empty ones."""
     minutes: int
     """Rough duration of a build on 2 cores with an empty Go build cache."""
 

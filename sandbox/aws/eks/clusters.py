@@ -50,7 +50,11 @@ class Clusters:
         _check_access(parameters.get("accessConfig", {}))
         cluster = Cluster(
             shape=self._shape(parameters, version, vpc),
-            plane=ControlPlane(_plane_name(store.home, name), store.home / "clusters"),
+            plane=ControlPlane(
+                _plane_name(store.home, name),
+                store.home / "clusters",
+                (f"--account={store.world.endpoint}", f"--cluster={name}"),
+            ),
             self_managed=parameters.get("bootstrapSelfManagedAddons", True),
             zones=frozenset(subnet.availability_zone for subnet in subnets),
         )

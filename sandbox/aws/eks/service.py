@@ -14,6 +14,8 @@ from sandbox.aws.eks.credentials import ROUTE, Credentials
 from sandbox.aws.eks.nodegroup_updates import NodegroupUpdates
 from sandbox.aws.eks.nodegroups import Nodegroups
 from sandbox.aws.eks.pod_identity import PodIdentity
+from sandbox.aws.eks.secret_values import ROUTE as SECRETS_ROUTE
+from sandbox.aws.eks.secret_values import SecretValues
 from sandbox.aws.eks.store import Store
 from sandbox.aws.eks.updates import Tags, Updates
 from sandbox.aws.eks.versions import Versions
@@ -26,16 +28,17 @@ _JOIN_S = 10.0
 _stores: list[Store] = []
 
 
-def application(home: Path, region: str) -> Service:
-    """The API as a WSGI application; everything it starts and writes is under `home`.
+def application(home: Path, region: str, endpoint: str = "") -> Service:
+    """The API as a WSGI application; everything it starts and writes is under `home`, and its account answers at `endpoint`.
 
     Control planes of an account process that was killed are ended first: nobody knows their clusters any more.
     """
     _end_planes(home)
-    store = Store(home, World(DEFAULT_ACCOUNT_ID, region))
+    store = Store(home, World(DEFAULT_ACCOUNT_ID, region, endpoint))
     _stores.append(store)
+    private = {ROUTE: Credentials(store).issue, SECRETS_ROUTE: SecretValues(store).read}
     classes = (Clusters, ClusterUpdates, Nodegroups, NodegroupUpdates, Addons, Access, PodIdentity, Updates, Tags)
-    return Service("eks", store.lock, [Versions(), *(part(store) for part in classes)], {ROUTE: Credentials(store).issue})
+    return Service("eks", store.lock, [Versions(), *(part(store) for part in classes)], private)
 
 
 def shutdown() -> None:

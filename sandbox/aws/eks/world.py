@@ -37,8 +37,9 @@ class InstanceSize:
 class World:
     """The account's other services, in one region."""
 
-    def __init__(self, account: str, region: str) -> None:
-        self.account, self.region = account, region
+    def __init__(self, account: str, region: str, endpoint: str = "") -> None:
+        """`endpoint` is where the account answers."""
+        self.account, self.region, self.endpoint = account, region, endpoint
         self._backends = Backends(region)
 
     def role(self, arn: str) -> Any | None:

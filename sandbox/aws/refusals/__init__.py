@@ -4,12 +4,12 @@ from moto.core.exceptions import ServiceException
 
 from sandbox.aws.backends import Backends
 from sandbox.aws.calls import Call
-from sandbox.aws.refusals import identity, network, shapes, storage
+from sandbox.aws.refusals import identity, logs, network, shapes, storage
 from sandbox.aws.refusals.errors import RefusalError, Rule
 
 __all__ = ["RefusalError", "check"]
 
-RULES: dict[tuple[str, str], tuple[Rule, ...]] = {**network.RULES, **identity.RULES, **storage.RULES}
+RULES: dict[tuple[str, str], tuple[Rule, ...]] = {**network.RULES, **identity.RULES, **storage.RULES, **logs.RULES}
 
 
 def check(call: Call) -> None:

@@ -45,8 +45,6 @@ async def create(context: Context, request: Request) -> Live:
     kind = await context.kind_to_change(of, obj, "create")
     obj = scoped(kind, obj)
     existing = await _after_deletion(context, kind, obj, time_limit(obj, request.timeout))
-    if of.patch and existing is None:
-        raise ProviderError(f"cannot patch {describe(obj)}: there is no such object")
     if existing is not None and not of.patch and manager not in managers(existing) and not context.settings.upsert:
         raise ProviderError(
             f"cannot create {describe(obj)}: it exists already and is not managed by this resource; import it, give this one "
@@ -75,7 +73,7 @@ async def update(context: Context, request: Request) -> Properties:
         current = await context.cluster.get(kind, obj) or {}
     except SandboxError as error:
         raise ProviderError(f"cannot update {describe(obj)}: {error}") from error
-    live = await apply(context, kind, payload(kind, obj, current, request.ignore_changes), manager, doing="update")
+    live = await apply(context, kind, payload(kind, obj, current, request.ignore_changes, manager), manager, doing="update")
     return await _ready(context, request, kind, live, obj)
 
 
@@ -127,7 +125,7 @@ async def _preview(context: Context, request: Request, of: Type, obj: Object, li
         kind = await context.cluster.kind(of)
         here = namespace_of(obj) if kind and kind.namespaced else ""
         if kind is not None and not has_unknown(obj) and not of.patch and (not here or await context.has_namespace(here)):
-            applied = payload(kind, obj, live, request.ignore_changes)
+            applied = payload(kind, obj, live, request.ignore_changes, manager)
             force = context.force(obj) or not request.id  # what a creation meets is only known when it is made
             result = await context.cluster.apply(kind, applied, manager, force=force, dry_run=True)
     except UnreachableError as error:

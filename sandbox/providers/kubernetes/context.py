@@ -13,6 +13,7 @@ from sandbox.providers.kubernetes.objects import (
     Type,
     describe,
     is_true,
+    metadata,
     with_metadata,
     without_server_metadata,
 )
@@ -97,12 +98,26 @@ def scoped(kind: Kind, obj: Object) -> Object:
     return obj if kind.namespaced else with_metadata(obj, namespace=None)
 
 
-def payload(kind: Kind, obj: Object, live: Object, ignored: tuple[str, ...]) -> Object:
-    """What is applied: the inputs, with the live values of ignored fields, so that nobody loses them."""
+def payload(kind: Kind, obj: Object, live: Object, ignored: tuple[str, ...], manager: str) -> Object:
+    """What `manager` applies: the inputs, with the live values of ignored fields, so that nobody loses them.
+
+    Those that only others have set are left to them.
+    """
     applied = scoped(kind, without_server_metadata(obj))
     for text in ignored:
-        applied = with_live(applied, live, parse(text))
+        path = parse(text)
+        applied = with_live(applied, {} if set_by_others(live, path, manager) else live, path)
     return applied
+
+
+def set_by_others(live: Object, path: Path, manager: str) -> bool:
+    """Whether somebody has set a field of a live object, and `manager` has not; fields in lists are nobody's here."""
+    owners = {
+        entry["manager"]
+        for entry in metadata(live).get("managedFields") or []
+        if lookup(entry.get("fieldsV1") or {}, tuple(f"f:{step}" for step in path)) is not None
+    }
+    return bool(owners) and manager not in owners
 
 
 def with_live(value: Object, live: Object, path: Path) -> Object:

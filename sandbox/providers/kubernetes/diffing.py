@@ -61,7 +61,7 @@ async def _confirmed(
         kind = await context.cluster.kind(of)
         if kind is None:
             return found, set()
-        applied = payload(kind, new, live, request.ignore_changes)
+        applied = payload(kind, new, live, request.ignore_changes, manager)
         result = await context.cluster.apply(kind, applied, manager, force=True, dry_run=True)
     except UnreachableError as error:
         message = f"{error}; the changes shown are those of the inputs, and what is immutable is not known"

@@ -78,7 +78,7 @@ def type_of_token(token: str) -> Type:
     """`kubernetes:apps/v1:Deployment` -> apps/v1 Deployment; `kubernetes:core/v1:Pod` -> v1 Pod."""
     _, module, kind = token.split(":")
     group, _, version = module.rpartition("/")
-    patch = kind.endswith("Patch") and "." not in group.removesuffix(".k8s.io")
+    patch = kind.endswith("Patch") and ("." not in group or group.endswith(".k8s.io"))
     api_version = version if group in ("", "core") else f"{group}/{version}"
     return Type(api_version, kind.removesuffix("Patch") if patch else kind, patch)
 

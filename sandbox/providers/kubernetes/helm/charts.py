@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,8 @@ import yaml
 
 CHARTS_ENV: Final = "LLM_PLATFORM_CHARTS"
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_OFFERED: Final = re.compile(r"^#+ ?([a-z]\w*):", re.MULTILINE)
+"""A value that the file shows behind a # only: the chart takes it and has no default for it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ def find(chart: str, version: str) -> Chart | None:
 def _load(folder: Path, name: str, version: str) -> Chart:
     values, about = _yaml(folder / "values.yaml"), _yaml(folder / "Chart.yaml")
     # Istio's charts keep their defaults under this key; users set the same values at the top.
-    values = {**(values.pop("_internal_defaults_do_not_set", None) or {}), **values}
+    offered = dict.fromkeys(_OFFERED.findall((folder / "values.yaml").read_text("utf-8")))
+    values = {**offered, **(values.pop("_internal_defaults_do_not_set", None) or {}), **values}
     schema = folder / "values.schema.json"
     subcharts = {word for entry in about.get("dependencies") or [] for word in (entry.get("name"), entry.get("alias")) if word}
     return Chart(

@@ -5,7 +5,7 @@ import time
 from typing import Any, Final
 
 from sandbox.charts import definitions as charts_definitions
-from sandbox.charts.definitions import Definitions, Manifest, Place
+from sandbox.charts.definitions import Manifest, Place, Source
 from sandbox.control_plane.contents import OWN_LABEL
 from sandbox.errors import SandboxError
 from sandbox.providers.contract import ProviderError, Request
@@ -49,7 +49,7 @@ async def remove(context: Context, request: Request, values: dict[str, Any]) -> 
 
 async def _definitions(
     context: Context, request: Request, inputs: Object, values: dict[str, Any]
-) -> dict[str, tuple[Manifest, Definitions]]:
+) -> dict[str, tuple[Manifest, Source]]:
     """By name; empty for a chart that has none, or whose definitions cannot be had."""
     chart, version = short_name(str(inputs["chart"])), str(inputs["version"]).removeprefix("v")
     known = charts_definitions.known(chart)
@@ -80,7 +80,7 @@ async def _definitions(
     return {manifest["metadata"]["name"]: (manifest, of) for manifest in found}
 
 
-async def _install(context: Context, request: Request, manifest: Manifest, of: Definitions) -> None:
+async def _install(context: Context, request: Request, manifest: Manifest, of: Source) -> None:
     kind = await context.kind_to_change(_DEFINITION, manifest, "create")
     if of.place is Place.DIRECTORY and await context.cluster.get(kind, manifest) is not None:
         return

@@ -1,6 +1,6 @@
 """`kubernetes:helm.sh/v3:Release` as a Secret that records what would be installed, in the namespace of the release.
 
-The CustomResourceDefinitions of the chart are installed in fact, where they are known, and so is what makes nodes offer devices.
+The CustomResourceDefinitions of the chart are installed in fact, where they are known, and so are its workloads.
 """
 
 import base64
@@ -18,7 +18,7 @@ from sandbox.providers.kubernetes.applying import apply
 from sandbox.providers.kubernetes.awaiting.loop import NotReadyError, until_gone
 from sandbox.providers.kubernetes.client import ApiError, UnreachableError
 from sandbox.providers.kubernetes.context import Context
-from sandbox.providers.kubernetes.helm import agents, charts, definitions
+from sandbox.providers.kubernetes.helm import charts, definitions, sealing, workloads
 from sandbox.providers.kubernetes.helm.values import merge, problems
 from sandbox.providers.kubernetes.objects import Object, Type, autoname, field_manager, managers, split_identity
 from sandbox.providers.properties import UNKNOWN, Asset, Properties, lookup, render
@@ -121,7 +121,7 @@ async def delete(context: Context, request: Request) -> None:
             raise ProviderError(f"cannot delete helm release {request.id}: {error}") from error
         return
     values = _values(request.state.values)
-    await agents.remove(context, request, request.state.values, values)
+    await workloads.remove(context, request, request.state.values, values)
     await definitions.remove(context, request, values)
 
 
@@ -149,8 +149,9 @@ async def _install(context: Context, request: Request, *, revision: int) -> Prop
         raise ProviderError(f"cannot install helm release {namespace}/{name}: the name is in use by another release")
     before = _values(request.state.values) if revision > 1 else None
     await definitions.install(context, request, _values(inputs), before)
+    await sealing.restore(context, request)
     try:
-        await agents.install(context, request, _values(inputs), before)
+        await workloads.install(context, request, _values(inputs), before)
     except NotReadyError as error:
         reason = f"helm release {namespace}/{name} is not ready: {error}"
         if inputs.get("atomic") is True:
@@ -163,13 +164,13 @@ async def _install(context: Context, request: Request, *, revision: int) -> Prop
 
 
 async def _roll_back(context: Context, request: Request, before: dict[str, Any] | None) -> None:
-    """Undo what a failed installation or upgrade put onto nodes; what ran before is not awaited again."""
+    """Undo what a failed installation or upgrade made; what ran before is not awaited again."""
     inputs = request.inputs.values
     if before is None:
-        await agents.remove(context, request, inputs, _values(inputs))
+        await workloads.remove(context, request, inputs, _values(inputs))
         return
     earlier = replace(request.state, values={**request.state.values, "skipAwait": True})
-    await agents.install(context, replace(request, inputs=earlier, state=request.inputs), before, _values(inputs))
+    await workloads.install(context, replace(request, inputs=earlier, state=request.inputs), before, _values(inputs))
 
 
 def _values(inputs: Object) -> dict[str, Any]:

@@ -108,13 +108,13 @@ def _known(value: Any) -> Any:
 
 
 def _in_schema(schema: Mapping[str, Any], path: Path) -> bool:
-    """Whether a schema names a path, following its local references."""
+    """Whether a schema names a path, or lets anything stand there, following its local references."""
     place: Any = schema
     for step in path:
         place = _resolved(schema, place)
         properties = place.get("properties") if isinstance(place, dict) else None
         if not isinstance(properties, dict) or step not in properties:
-            return False
+            return properties is None and isinstance(place, dict) and place.get("additionalProperties") is True
         place = properties[step]
     return bool(schema)
 

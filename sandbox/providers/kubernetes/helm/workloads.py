@@ -1,10 +1,10 @@
-"""What a release puts onto nodes, made, awaited and removed as Helm does it."""
+"""The workloads of a release, made, awaited and removed as Helm does it."""
 
 import math
 from typing import Any, Final
 
-from sandbox.charts import node_agents
-from sandbox.charts.node_agents import Manifest, NodeChart
+from sandbox.charts import rendering, workloads
+from sandbox.charts.workloads import Manifest, WorkloadChart
 from sandbox.errors import SandboxError
 from sandbox.providers.contract import ProviderError, Request
 from sandbox.providers.kubernetes.applying import apply
@@ -19,7 +19,7 @@ _DEFAULT_S: Final = 300.0
 
 
 async def install(context: Context, request: Request, values: dict[str, Any], before: dict[str, Any] | None) -> None:
-    """Make what a release puts onto nodes, wait until it runs, and remove what the values `before` made and these do not.
+    """Make the workloads of a release, wait until they run, and remove what the values `before` made and these do not.
 
     Raises:
         ProviderError: refused, or something of that name is not the release's.
@@ -38,7 +38,7 @@ async def install(context: Context, request: Request, values: dict[str, Any], be
         await _remove(context, request, [obj for obj in old if (obj["kind"], obj["metadata"]["name"]) not in kept])
     if inputs.get("skipAwait") is True:
         return
-    awaited = node_agents.awaited(of, str(inputs["name"]), short_name(str(inputs["chart"])))
+    awaited = rendering.awaited(short_name(str(inputs["chart"])), of, str(inputs["name"]), values)
     limit = time_limit({}, min(request.timeout or math.inf, float(inputs.get("timeout") or _DEFAULT_S)))
 
     async def report(waiting: str) -> None:
@@ -50,30 +50,30 @@ async def install(context: Context, request: Request, values: dict[str, Any], be
 
 
 async def remove(context: Context, request: Request, inputs: Object, values: dict[str, Any]) -> None:
-    """Remove what a release with these inputs put onto nodes, and wait until it is gone.
+    """Remove what a release with these inputs made, and wait until it is gone.
 
     Raises:
         ProviderError: refused, or not gone in time.
     """
-    of = node_agents.known(short_name(str(inputs["chart"]))).get(_version(inputs))
+    of = workloads.known(short_name(str(inputs["chart"]))).get(_version(inputs))
     if of is not None:
         await _remove(context, request, _objects(of, inputs, values))
 
 
-async def _known(context: Context, request: Request, inputs: Object) -> NodeChart | None:
+async def _known(context: Context, request: Request, inputs: Object) -> WorkloadChart | None:
     chart = short_name(str(inputs["chart"]))
-    known = node_agents.known(chart)
+    known = workloads.known(chart)
     if known and _version(inputs) not in known:
         await context.warn_once(
             request.urn,
-            f"the device plugins of chart {chart} {_version(inputs)} are not simulated, since sandbox/charts/node_agents.yaml "
-            f"knows only {', '.join(known)}; add that version there",
+            f"the workloads of chart {chart} {_version(inputs)} are not simulated, since the tables in sandbox/charts "
+            f"know only {', '.join(known)}; add that version there",
         )
     return known.get(_version(inputs))
 
 
-def _objects(of: NodeChart, inputs: Object, values: dict[str, Any]) -> list[Manifest]:
-    return node_agents.objects(short_name(str(inputs["chart"])), of, str(inputs["name"]), str(inputs["namespace"]), values)
+def _objects(of: WorkloadChart, inputs: Object, values: dict[str, Any]) -> list[Manifest]:
+    return rendering.objects(short_name(str(inputs["chart"])), of, str(inputs["name"]), str(inputs["namespace"]), values)
 
 
 def _version(inputs: Object) -> str:
@@ -89,7 +89,7 @@ async def _own(context: Context, wanted: list[Manifest]) -> list[tuple[Kind, Man
         if existing is None or _is_ours(existing, obj):
             found.append((kind, obj))
         elif obj["kind"] != "RuntimeClass":
-            release = annotation(obj, node_agents.RELEASE)
+            release = annotation(obj, rendering.RELEASE)
             raise ProviderError(
                 f"cannot install helm release {release}: {describe(obj)} exists and is not the release's; delete it, or give the "
                 "release another name"
@@ -108,7 +108,7 @@ async def _remove(context: Context, request: Request, gone: list[Manifest]) -> N
             await _delete(context, kind, obj)
             await until_gone(context.cluster, kind, obj, limit, context.cancelled)
     except (NotReadyError, SandboxError) as error:
-        raise ProviderError(f"cannot remove what helm release {request.id} put onto nodes: {error}") from error
+        raise ProviderError(f"cannot remove what helm release {request.id} made: {error}") from error
 
 
 async def _delete(context: Context, kind: Kind, obj: Manifest) -> None:
@@ -120,5 +120,5 @@ async def _delete(context: Context, kind: Kind, obj: Manifest) -> None:
 
 
 def _is_ours(existing: Object, obj: Manifest) -> bool:
-    marks = (node_agents.RELEASE, node_agents.NAMESPACE)
+    marks = (rendering.RELEASE, rendering.NAMESPACE)
     return all(annotation(existing, mark) == annotation(obj, mark) for mark in marks)
