@@ -10,6 +10,9 @@ from components.names import AUTONAME_SUFFIX, DNS_LABEL_MAX, fit
 
 PACKAGE = "llm-platform"
 
+PART_OF = "app.kubernetes.io/part-of"
+"""Label of every object of this platform; nobody else may give it to pods (components/security/admission.py)."""
+
 SELECTOR_KEYS = ("app.kubernetes.io/name", "app.kubernetes.io/instance")
 """Labels that never change for a workload: selectors are immutable, so versions and hashes stay out of them."""
 
@@ -68,7 +71,7 @@ def labels(app: str, instance: str, component: str, version: str = "") -> dict[s
         "app.kubernetes.io/name": app,
         "app.kubernetes.io/instance": fit(instance, limit=DNS_LABEL_MAX),
         "app.kubernetes.io/component": component,
-        "app.kubernetes.io/part-of": PACKAGE,
+        PART_OF: PACKAGE,
         "app.kubernetes.io/managed-by": "pulumi",
     }
     return common | ({"app.kubernetes.io/version": version} if version else {})

@@ -1,7 +1,7 @@
 """Validation of what users write: plain values at once, outputs inside `apply`, every message one sentence.
 
-A message names the place (file and key, or component and argument), the value, the reason and a value that works. Secrets never
-appear in one: a value is quoted only when it is short and plain.
+A message names the place (file and key, or component and argument), the value, the reason and a value that works. No message has
+what looks like a secret, and none has the value of a setting that is there for one.
 """
 
 import difflib
@@ -12,9 +12,13 @@ from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import pulumi
+import yaml
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainValidator, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic.alias_generators import to_camel, to_snake
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
+
+from components.secretive import hidden, looks_secret, names_secret
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -38,7 +42,10 @@ _EXPECTED = {
 
 
 class InputError(pulumi.RunError):
-    """Input that cannot work. Its text is one sentence a line; Pulumi prints it without a traceback."""
+    """Input that cannot work. Its text is one sentence a line, without what looks like a secret; Pulumi prints no traceback."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(hidden(text))
 
 
 class Model(BaseModel):
@@ -95,6 +102,8 @@ def validate(model: type[M], data: object, where: str, root: str = "") -> M:
         # A misspelt key is also a missing one; it is told once.
         meant = {(*fault["loc"][:-1], _near(model, fault["loc"])) for fault in faults if fault["type"] == "extra_forbidden"}
         told = [fault for fault in faults if not (fault["type"] == "missing" and fault["loc"] in meant)]
+        # Pydantic counts no entry that is wrong.
+        told = [fault for fault in told if fault["type"] != "too_short" or len(fault["input"]) < fault["ctx"]["min_length"]]
         sentences = [f"{where}: {_sentence(model, fault, root)}" for fault in told]
         raise InputError("\n".join(dict.fromkeys(sentences))) from None
 
@@ -113,9 +122,12 @@ def _sentence(model: type[BaseModel], fault: Any, root: str) -> str:
     # Pydantic marks a fault in a mapping's key, as against its value, by one more part.
     marked = tuple(part for part in fault["loc"] if part != "[key]")
     value, context = fault["input"], fault.get("ctx") or {}
-    location, owner, field = _find(model, marked)
+    location, owner, place = _find(model, marked)
     path = _path(location, root)
-    example = _example(field, location)
+    entry = _entry(location, place)
+    example = f", e.g. {entry}" if entry else ""
+    guarded = any(isinstance(part, str) and names_secret(to_snake(part)) for part in location)
+    shown = "the value" if guarded and isinstance(value, (str, int, float)) else _shown(value)
     match fault["type"]:
         case "extra_forbidden":
             near = _near(model, marked)
@@ -124,10 +136,11 @@ def _sentence(model: type[BaseModel], fault: Any, root: str) -> str:
         case "missing":
             return f"{path} is missing; add it{example}"
         case "union_tag_not_found":
-            return f"{path}.{context['discriminator'].strip(chr(39))} is missing; add it{example}"
+            key = context["discriminator"].strip("'")
+            return f"{path}.{key} is missing; add it, e.g. {key}: {_first_tag(place, key)}"
         case "union_tag_invalid":
             key, tag = context["discriminator"].strip("'"), context["tag"]
-            return f"{path}.{key}: {tag!r} is not known; use {' or '.join(context['expected_tags'].split(', '))}"
+            return f"{path}.{key}: {_shown(tag)} is not known; use {' or '.join(_plain(context['expected_tags']).split(', '))}"
         case "value_error":
             # A rule over a whole file names its keys itself.
             return f"{path}: {context['error']}" if path else str(context["error"])
@@ -135,18 +148,19 @@ def _sentence(model: type[BaseModel], fault: Any, root: str) -> str:
             least = context["min_length"]
             return f"{path} {'is empty; add an entry' if least == 1 else f'has too few entries; give {least} or more'}{example}"
         case "literal_error" | "enum":
-            return f"{path}: {_shown(value)} is not known; use {context['expected']}"
+            return f"{path}: {shown} is not known; use {_plain(context['expected'])}"
         case "greater_than_equal":
-            return f"{path}: {_shown(value)} is not allowed; use {context['ge']} or more{example}"
+            return f"{path}: {shown} is not allowed; use {context['ge']} or more{example}"
         case "less_than_equal":
-            return f"{path}: {_shown(value)} is not allowed; use {context['le']} or less{example}"
+            return f"{path}: {shown} is not allowed; use {context['le']} or less{example}"
         case "string_type" if isinstance(value, (bool, int, float)):
-            return f'{path}: {_shown(value)} is not text; write {location[-1]}: "{_shown(value)}"'
+            quoted = "it in quotes" if guarded else _written(location, f'"{shown}"')
+            return f"{path}: {shown} is not text; write {quoted}"
         case kind if kind in _EXPECTED:
-            return f"{path}: {_shown(value)} is not {_EXPECTED[kind]}; use {example.removeprefix(', ') or _EXPECTED[kind]}"
+            return f"{path}: {shown} is not {_EXPECTED[kind]}; use {example.removeprefix(', ') or _EXPECTED[kind]}"
         case _:
             rule = str(fault["msg"]).partition(" should ")[2] or fault["msg"]
-            return f"{path}: {_shown(value)} is not allowed; it must {rule}{example}"
+            return f"{path}: {shown} is not allowed; it must {rule}{example}"
 
 
 def _near(model: type[BaseModel], location: Sequence[Any]) -> str | None:
@@ -169,15 +183,62 @@ def _shown(value: object) -> str:
         return "a list"
     if value is None:
         return "nothing"
+    if isinstance(value, str) and looks_secret(value):
+        return "the text"
     text = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _example(field: Any, location: Sequence[Any]) -> str:
-    if field is None or not location:
-        return ""
-    examples = field.examples or [form.example for form in field.metadata if isinstance(form, Matching)]
-    return f", e.g. {location[-1]}: {examples[0]}" if examples else ""
+def _plain(choices: str) -> str:
+    """What may be chosen, members of enums by their values."""
+    return re.sub(r"<[\w.]+: ('[^']*')>", r"\1", choices)
+
+
+def _entry(location: Sequence[Any], place: Any) -> str:
+    """An entry that works there, as a file has it; empty where none is known."""
+    example = _example(place) if location else None
+    return "" if example is None else _written(location, example)
+
+
+def _written(location: Sequence[Any], value: str) -> str:
+    return f"- {value}" if isinstance(location[-1], int) else f"{location[-1]}: {value}"
+
+
+def _example(place: Any) -> str | None:
+    """A value that works where a field or annotation is: the one it names, or what a model there cannot do without."""
+    if isinstance(place, FieldInfo):
+        named = [*(place.examples or ()), *(form.example for form in place.metadata if isinstance(form, Matching))]
+        return str(named[0]) if named else _example(place.annotation)
+    if get_origin(place) is Annotated:
+        annotation, *forms = get_args(place)
+        named = [form.example for form in forms if isinstance(form, Matching)]
+        named += [example for form in forms if isinstance(form, FieldInfo) for example in form.examples or ()]
+        return str(named[0]) if named else _example(annotation)
+    if get_origin(place) in (Union, UnionType):
+        members = [member for member in get_args(place) if member is not type(None)]
+        return _example(members[0]) if len(members) == 1 else None
+    if get_origin(place) is tuple:
+        item = _example(get_args(place)[0])
+        return None if item is None else f"[{item}]"
+    if isinstance(place, type) and issubclass(place, BaseModel):
+        needed = {field.alias or name: _example(field) for name, field in place.model_fields.items() if field.is_required()}
+        entry = f"{{{', '.join(f'{key}: {example}' for key, example in needed.items())}}}"
+        return entry if None not in needed.values() and _works(place, entry) else None
+    return None
+
+
+def _works(model: type[BaseModel], entry: str) -> bool:
+    try:
+        model.model_validate(yaml.safe_load(entry))
+    except (ValidationError, yaml.YAMLError):
+        return False
+    return True
+
+
+def _first_tag(place: Any, key: str) -> str:
+    """What the first member of a union is told by."""
+    first = _element(place.annotation if isinstance(place, FieldInfo) else place)[0]
+    return str(next(get_args(field.annotation)[0] for name, field in first.model_fields.items() if key in (name, field.alias)))
 
 
 def _keys(owner: type[BaseModel] | None) -> list[str]:
@@ -185,13 +246,14 @@ def _keys(owner: type[BaseModel] | None) -> list[str]:
 
 
 def _find(model: type[BaseModel], location: Sequence[Any]) -> tuple[list[Any], type[BaseModel] | None, Any]:
-    """A location as a file has it, the model class that owns its last part (None inside a list or mapping), and the field there.
+    """A location as a file has it, the model class that owns its last part (None inside a list or mapping), and what is there:
+    a field, or an annotation.
 
     Pydantic adds a part for the member of a tagged union; no file has it.
     """
     here: Any = model
     owner: type[BaseModel] | None = None
-    field: Any = None
+    place: Any = None
     written: list[Any] = []
     for part in location:
         if isinstance(here, tuple):
@@ -200,13 +262,14 @@ def _find(model: type[BaseModel], location: Sequence[Any]) -> tuple[list[Any], t
         written.append(part)
         if isinstance(here, type) and issubclass(here, BaseModel):
             owner = here
-            field = next((f for n, f in owner.model_fields.items() if part in (n, f.alias)), None)
-            here = _element(field.annotation) if field else None
+            place = next((f for n, f in owner.model_fields.items() if part in (n, f.alias)), None)
+            here = _element(place.annotation) if place else None
         else:
             # A mapping's values stand last, a list's or tuple's items first.
             arguments = get_args(here)
-            owner, here = None, _element(arguments[-1 if isinstance(part, str) else 0]) if arguments else None
-    return written, owner, field
+            owner, place = None, arguments[-1 if isinstance(part, str) else 0] if arguments else None
+            here = _element(place)
+    return written, owner, place
 
 
 def _element(annotation: Any) -> Any:

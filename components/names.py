@@ -3,6 +3,8 @@
 import hashlib
 import re
 
+from components.secretive import looks_secret
+
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 DNS_LABEL_MAX = 63
 AUTONAME_SUFFIX = 9
@@ -25,8 +27,9 @@ def fit(*parts: str, limit: int = DNS_LABEL_MAX - AUTONAME_SUFFIX) -> str:
 def check_dns_label(name: str) -> None:
     """Raise ValueError unless `name` may name a Kubernetes Service, Namespace or label value (RFC 1123 label)."""
     if len(name) > DNS_LABEL_MAX or not DNS_LABEL.fullmatch(name):
-        suggestion = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:DNS_LABEL_MAX].strip("-") or "model-1"
+        near = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:DNS_LABEL_MAX].strip("-")
+        shown, suggestion = ("the text", "") if looks_secret(name) else (repr(name), near)
         raise ValueError(
-            f"{name!r} is not a Kubernetes name (lower-case letters, digits and dashes, at most {DNS_LABEL_MAX}); "
-            f"use e.g. {suggestion}"
+            f"{shown} is not a Kubernetes name (lower-case letters, digits and dashes, at most {DNS_LABEL_MAX}); "
+            f"use e.g. {suggestion or 'model-1'}"
         )

@@ -8,6 +8,9 @@ from components.types import NodePool
 ENGINE_HOME = "/home/vllm"
 ENGINE_SCRATCH = {"tmp": "/tmp", "home": ENGINE_HOME}  # noqa: S108 - paths inside the container
 """Directories the engine's image writes to, by the name of their volume."""
+PROMPTS_LOGGED = "llm-platform/prompts-logged"
+"""Label of pods whose engine writes what people ask into its logs; the collector of logs passes on no others' requests."""
+
 ENGINE_UID = 2000
 """User `vllm` of the engine image (vllm-project/vllm docker/Dockerfile); its group 0 owns what the image writes."""
 

@@ -45,6 +45,11 @@ Revision = Annotated[
 ]
 """A commit: a branch or a tag can be moved to weights nobody reviewed."""
 
+Checksum = Annotated[
+    str, Matching(pattern="[0-9a-f]{64}", what="a SHA-256 checksum of 64 hexadecimal digits", example="0123456789abcdef" * 4)
+]
+"""SHA-256 in hexadecimal digits."""
+
 _NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _PREFIX = rf"(?=[^/]{{1,253}}/){DNS_LABEL.pattern}(\.{DNS_LABEL.pattern})*/"
 
@@ -53,8 +58,15 @@ ResourceName = Annotated[
 ]
 """Name under which a device plugin offers its devices."""
 
-KubernetesVersion = Annotated[str, Matching(pattern=r"1\.\d{2}", what="a minor version of Kubernetes", example="'1.36'")]
-"""Minor version of Kubernetes; text, since 1.30 and 1.3 are one number."""
+KubernetesVersion = Annotated[
+    str,
+    Matching(
+        pattern=r"1\.[3-9]\d",
+        what="a minor version of Kubernetes from 1.30 on, and older ones have no admission policies to guard namespaces",
+        example="'1.36'",
+    ),
+]
+"""Minor version of Kubernetes, whose validating admission policies are stable since 1.30; text, or 1.30 would be 1.3."""
 
 HostPath = Annotated[
     str, Matching(pattern=r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*){2,}", what="a path below a top directory", example="/var/lib/models")
@@ -81,6 +93,22 @@ LabelValue = Annotated[
     ),
 ]
 """Value of a label or a taint."""
+
+_HOST = r"([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
+_PORT = r"([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
+
+WEB_ADDRESS = Matching(
+    pattern=rf"https?://{_HOST}(:{_PORT})?([/?#]\S*)?",
+    what="a URL of http or https with a host and a port up to 65535",
+    example="https://name.example.org:8443/path",
+)
+WebAddress = Annotated[str, WEB_ADDRESS]
+"""Where something is asked by HTTP; without a user or a password."""
+
+HostPort = Annotated[
+    str, Matching(pattern=f"{_HOST}:{_PORT}", what="a host with a port up to 65535", example="smtp.example.org:587")
+]
+"""Where something listens."""
 
 COMPUTED_LABELS = frozenset({"kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os"})
 """Labels that every kubelet works out for its node."""

@@ -24,6 +24,7 @@ from planner.model import Model, load
 from planner.options import Options
 from planner.profiles import UnknownProfileError, profiles
 from planner.request import RequestError, answer, answer_line, config_of, model_of, unknown_keys
+from planner.scaling_table import scaling_table
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 _UNKNOWN = (UnknownStorageError, hardware.UnknownAcceleratorError, hardware.UnknownInstanceTypeError, models.UnknownModelError)
@@ -297,6 +298,12 @@ def _model_row(name: str) -> dict[str, Any]:
         "context": a.max_positions,
         "source": entry.source,
     }
+
+
+@app.command()
+def autoscale() -> None:
+    """What autoscaling does under loads of different kinds: the table of docs/scaling.md."""
+    print(scaling_table())  # noqa: T201
 
 
 def _accelerator_row(card: hardware.Accelerator) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from planner.activation import GIB, adapter_bytes
+from planner.autoscaling import scaling_rows
 from planner.capacity import Offer
 from planner.cold_start import DISK_RESERVE, ColdStart, storage_backend
 from planner.cost import Cost, StackCost, check_budget, stack_cost
+from planner.derived import Derived
 from planner.drain import Drain
 from planner.explain import Row, explain
 from planner.forecast import STORAGE, Rented, forecast
@@ -38,6 +40,9 @@ class StackModel:
     tensor: int | None = None
     """Accelerators that share each layer; the fewest that fit when left out. Pipeline and data parallelism are options."""
     replicas: int = 1
+    """Replicas that pool, quota and budget must have room for: the most, where an autoscaler says how many there are."""
+    min_replicas: int | None = None
+    """The fewest, where an autoscaler says how many there are."""
     generates: bool = True
     """Whether it makes text; an embedding model has no output tokens to count."""
     drain: Drain = STOP
@@ -64,6 +69,8 @@ class ModelPlan:
     """How the weights are read."""
     drain: Drain = STOP
     """How a server stops."""
+    min_replicas: int | None = None
+    """The fewest replicas, where an autoscaler says how many there are; those of the placement are the most then."""
 
     @property
     def stored_gib(self) -> float:
@@ -117,6 +124,7 @@ class ModelPlan:
             "start": (*self.cold.derived, *timeouts(self.cold)),
             "throughput": self.throughput.derived if self.throughput else (),
             "cost": self.cost.derived if self.cost else (),
+            "scaling": self._scaling(),
         }
         return (
             *explain(placed.model, placed.offer.device, placed.options, placed.fit),
@@ -127,13 +135,32 @@ class ModelPlan:
             ),
         )
 
+    def _scaling(self) -> tuple[Derived, ...]:
+        if self.min_replicas is None:
+            return ()
+        placed = self.placement
+        rows = scaling_rows(
+            self.cold, self.throughput, placed.fit.max_num_seqs, self.min_replicas, placed.replicas, self.drain.grace
+        )
+        if self.cost is None or self.cost.usd_per_month is None:
+            return rows
+        share = self.min_replicas / placed.replicas
+        least = Derived(
+            name="price a month at the least",
+            value=self.cost.usd_per_month * share,
+            unit="USD",
+            formula=f"{self.min_replicas} of {placed.replicas} replicas",
+            source="the budget must hold at the most",
+        )
+        return (*rows, least)
+
     def summary(self) -> dict[str, str]:
         """The plan in sentences, for people and as a stack output."""
         placed, terms = self.placement, self.placement.fit.terms
         card = placed.offer.device
         graphs = f" + {terms.cuda_graph_gib:.1f} CUDA graphs" if terms.cuda_graphs_inside_budget else ""
         lines = {
-            "hardware": f"{_count(placed.replicas, 'replica')} of {placed.accelerators} x {card.name} "
+            "hardware": f"{_replicas(self.min_replicas, placed.replicas)} of {placed.accelerators} x {card.name} "
             f"({card.memory_gib:.1f} GiB each){f' over {placed.nodes} nodes' if placed.nodes > 1 else ''} "
             f"on pool {placed.offer.name}",
             "memory": f"{terms.weights_gib:.1f} weights + {terms.non_torch_gib:.1f} non-torch"
@@ -154,6 +181,15 @@ class ModelPlan:
             )
         if self.cost is not None:
             lines["cost"] = _cost_sentence(self.cost)
+        if self.min_replicas is not None:
+            told = {row.name: row.value for row in self._scaling()}
+            lines["scaling"] = (
+                f"by the load, at {told['waiting requests a replica']:g} waiting or {told['running requests a replica']:g} "
+                f"running requests or {told['KV cache in use']:.0%} of the KV cache a replica; {told['scale-up step']:g} more "
+                f"within {told['scale-up period']:g} s, one fewer after {told['scale-down stabilisation']:g} s"
+            )
+            if "price a month at the least" in told:
+                lines["cost"] += f", {told['price a month at the least']:,.0f} USD with {_count(self.min_replicas, 'replica')}"
         if placed.warnings:
             lines["warnings"] = "; ".join(placed.warnings)
         return lines
@@ -205,7 +241,8 @@ def plan_stack(
     refusals += [_pool_refusal(pool, plans.values()) for pool, accelerators in free.items() if accelerators < 0]
     total = stack_cost([plan.cost for plan in plans.values() if plan.cost is not None])
     if budget_usd_per_month is not None and not refusals and (over := check_budget(total, budget_usd_per_month)):
-        refusals.append(Refusal("budget.usdPerMonth", over))
+        most = "; autoscaled models count with their maxReplicas" if any(m.min_replicas is not None for m in models) else ""
+        refusals.append(Refusal("budget.usdPerMonth", over + most))
     if refusals:
         raise StackRefusedError(refusals)
     return StackPlan(models=MappingProxyType(plans), cost=total, free=MappingProxyType(free))
@@ -241,6 +278,7 @@ def _plan(wanted: StackModel, region: str, prices: Mapping[str, float] | None) -
         adapter_ranks=wanted.adapter_ranks,
         load_strategy=strategy,
         drain=wanted.drain,
+        min_replicas=wanted.min_replicas,
     )
 
 
@@ -262,15 +300,32 @@ def _free(plans: Iterable[ModelPlan]) -> dict[str, int]:
 
 
 def _pool_refusal(pool: str, plans: Iterable[ModelPlan]) -> Refusal:
-    here = [plan.placement for plan in plans if plan.placement.offer.name == pool]
-    offer = here[0].offer
-    used = sum(placed.replicas * placed.accelerators for placed in here)
+    here = [plan for plan in plans if plan.placement.offer.name == pool]
+    offer = here[0].placement.offer
+    used = sum(plan.placement.replicas * plan.placement.accelerators for plan in here)
     missing = used - (offer.max_nodes or 0) * offer.per_node
+    nodes = -(-used // offer.per_node)
+    scaled = [plan for plan in here if plan.min_replicas is not None]
+    if not scaled:
+        return Refusal(
+            "models",
+            f"pool {pool} is {missing} accelerators short of what they ask for together; "
+            f"use cluster.nodePools.{pool}.maxNodes: {nodes} or fewer replicas",
+        )
+    listed = " + ".join(f"{plan.name} {plan.placement.replicas} x {plan.placement.accelerators}" for plan in here)
+    fewer = [f"models.{plan.name}.scaling.maxReplicas: {left}" for plan in scaled if (left := _left(plan, missing))]
     return Refusal(
         "models",
-        f"pool {pool} is {missing} accelerators short of what they ask for together; "
-        f"use cluster.nodePools.{pool}.maxNodes: {-(-used // offer.per_node)} or fewer replicas",
+        f"pool {pool} has {used - missing} accelerators and its models may ask for {used} ({listed}; most replicas x "
+        f"accelerators), so pods would wait for the {missing} that are missing; use "
+        + ", ".join([f"cluster.nodePools.{pool}.maxNodes: {nodes}", *fewer[:1], "or another pool for one of them"]),
     )
+
+
+def _left(plan: ModelPlan, missing: int) -> int | None:
+    """The most replicas with which a model leaves `missing` accelerators to others; None below what it must have."""
+    left = plan.placement.replicas - -(-missing // plan.placement.accelerators)
+    return left if left >= (plan.min_replicas or 1) else None
 
 
 def _cost_sentence(price: Cost) -> str:
@@ -281,6 +336,10 @@ def _cost_sentence(price: Cost) -> str:
         low, high = price.usd_per_million_output_tokens
         sentence += f", {low:.2f} to {high:.2f} USD a million output tokens at {price.utilization:.0%} use"
     return sentence
+
+
+def _replicas(least: int | None, most: int) -> str:
+    return _count(most, "replica") if least in (None, most) else f"{least} to {_count(most, 'replica')}"
 
 
 def _count(number: int, noun: str) -> str:

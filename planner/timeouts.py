@@ -3,6 +3,9 @@
 from planner.cold_start import PROBE_PERIOD, SAFETY, ColdStart, rounded_up
 from planner.derived import Derived
 
+LEAST_CONSOLIDATE_AFTER = 600
+"""Seconds that a node with accelerators stays empty at least: no start of a model is shorter than Karpenter's usual 300 s."""
+
 
 def granted_seconds(weights_gib: float) -> int:
     """What practice grants a start by the size of the weights alone; see `startup_probe_seconds`."""
@@ -37,12 +40,12 @@ def keda_cooldown_seconds(cold: ColdStart) -> int:
 
 
 def karpenter_consolidate_after_seconds(cold: ColdStart) -> int:
-    """`consolidateAfter` of a NodePool: `SAFETY x` the whole cold start in full minutes, at least 600 s.
+    """`consolidateAfter` of a NodePool: `SAFETY x` the whole cold start in full minutes, at least `LEAST_CONSOLIDATE_AFTER`.
 
     Else Karpenter takes nodes away while an image is pulled or a model loads (aws/karpenter-provider-aws#7414); 300 s, a common
     default, is less than such a start.
     """
-    return max(600, rounded_up(SAFETY * cold.total_s, 60))
+    return max(LEAST_CONSOLIDATE_AFTER, rounded_up(SAFETY * cold.total_s, 60))
 
 
 def engine_ready_seconds(startup_probe: int) -> int:

@@ -27,6 +27,6 @@ def runtime_class(pools: Sequence[NodePool]) -> str | None:
         if other.runtime_class_name != first.runtime_class_name:
             raise ValueError(
                 f"pools {first.name} and {other.name} need different runtime classes ({first.runtime_class_name or 'none'}, "
-                f"{other.runtime_class_name or 'none'}), and a device plugin runs under one; give them the same runtimeClassName"
+                f"{other.runtime_class_name or 'none'}), and their nodes run the same pods; give both the same runtimeClassName"
             )
     return first.runtime_class_name

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import Field, field_validator
 
+from components.image_lock import locked
 from components.inputs import Model
 from components.serving.engine_images import check_image
 from components.types import NodePool
@@ -53,21 +54,21 @@ class HostPath(Model):
 
 
 class Rule(Model):
-    """What a plugin may do with objects of the core group."""
+    """What a plugin or an exporter may do with objects of the core group."""
 
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
 
 
 class ConfigFile(Model):
-    """A file in JSON that a plugin reads."""
+    """A file in JSON that a plugin or an exporter reads."""
 
     path: str
     content: Mapping[str, Any]
 
 
 class PluginResources(Model):
-    """What a plugin's container asks for; its memory is its limit."""
+    """What the container of a plugin or an exporter asks for; its memory is its limit."""
 
     cpu: str = "50m"
     memory_mib: int = 256
@@ -94,10 +95,22 @@ class Plugin(Model):
 
 
 class Exporter(Model):
-    """What has metrics of a vendor's devices."""
+    """What has metrics of a vendor's devices: a DaemonSet, beside what all of them have. NVIDIA's comes from a chart."""
 
     image: str
     port: int
+    privileged: bool = False
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    pod_env: Mapping[str, str] = Field(default_factory=dict)
+    """Environment whose values are fields of the pod, e.g. `{NODE_NAME: spec.nodeName}`."""
+    env: Mapping[str, str] = Field(default_factory=dict)
+    host_paths: tuple[HostPath, ...] = ()
+    """Beside the directory in which the kubelet says which pod has which device."""
+    config: ConfigFile | None = None
+    rules: tuple[Rule, ...] = ()
+    """Its permissions; without any it has no credentials."""
+    resources: PluginResources = Field(default_factory=PluginResources)
 
 
 class Smoke(Model):
@@ -133,9 +146,10 @@ class AcceleratorProfile(Model):
     @field_validator("plugin", "exporter", "smoke")
     @classmethod
     def _pinned(cls, part: Plugin | Exporter | Smoke | None) -> Plugin | Exporter | Smoke | None:
-        if part is not None and part.image is not None:
-            check_image(part.image)
-        return part
+        if part is None or part.image is None:
+            return part
+        check_image(part.image)
+        return part.model_copy(update={"image": locked(part.image)})
 
     def offers(self, resource: str) -> bool:
         """Whether `resource` is one of its."""

@@ -74,6 +74,8 @@ class AcceleratorSupportArgs(TypedDict):
     """Whether pods with GPUs get the InfiniBand devices too; false by default, and never with EFA."""
     system_labels: NotRequired[dict[str, str]]
     """Labels of the nodes that controllers run on; any Linux node by default."""
+    image_pull_secrets: NotRequired[list[pulumi.Input[str]]]
+    """Secrets of the namespace that the pods of its own service account pull images with; none for charts."""
 
 
 class _Plugin(Model):
@@ -117,6 +119,7 @@ class _Config(Model):
     host: _Host = Field(default_factory=_Host)
     mofed: bool = False
     system_labels: Mapping[str, str] = Field(default_factory=dict)
+    image_pull_secrets: tuple[InputText, ...] = ()
 
     def chosen(self) -> Owner:
         """The owner, by default the vendor's usual one."""
@@ -231,7 +234,11 @@ class AcceleratorSupport(PlatformComponent):
     def _account(self, plugin: Plugin, metadata: Mapping[str, Any]) -> tuple[pulumi.Output[str], list[pulumi.Resource]]:
         """Credentials of the plugin: name of its service account, and what has to be there before they are worth anything."""
         account = kubernetes.core.v1.ServiceAccount(
-            self.child_name("account"), metadata=metadata, automount_service_account_token=False, opts=self.child()
+            self.child_name("account"),
+            metadata=metadata,
+            automount_service_account_token=False,
+            image_pull_secrets=[{"name": secret} for secret in self._config.image_pull_secrets] or None,
+            opts=self.child(),
         )
         wide = {"labels": metadata["labels"]}
         role = kubernetes.rbac.v1.ClusterRole(

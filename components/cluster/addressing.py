@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from components.cluster.contract import ApiAddress, ApiServer
+
 SERVICE_CIDR = "172.20.0.0/16"
 """Addresses of Kubernetes Services: one of the two ranges EKS itself chooses from (API_KubernetesNetworkConfigRequest)."""
 
@@ -46,14 +48,24 @@ def subnets(cidr: str, zones: Iterable[str]) -> dict[str, ZoneSubnets]:
     check_zones(listed)
     check_cidr(cidr)
     *private, rest = ipaddress.IPv4Network(cidr).subnets(prefixlen_diff=3)
-    public_half, control_half = rest.subnets(prefixlen_diff=1)
+    public_half, _ = rest.subnets(prefixlen_diff=1)
     public = tuple(public_half.subnets(prefixlen_diff=3))
-    control = tuple(control_half.subnets(new_prefix=_CONTROL_PLANE_PREFIX))
+    control = tuple(_control_planes(cidr).subnets(new_prefix=_CONTROL_PLANE_PREFIX))
     places = {zone: _LETTERS.index(zone[-1]) for zone in listed}
     return {
         zone: ZoneSubnets(public=str(public[place]), private=str(private[place]), control_plane=str(control[place]))
         for zone, place in places.items()
     }
+
+
+def eks_api_server(cidr: str) -> ApiServer:
+    """Where the API server of an EKS cluster is in such a network.
+
+    EKS keeps the subnets a cluster began with, so it is in any of those that the control plane has in one of the zones.
+    """
+    inside = str(_control_planes(cidr))
+    service = f"{next(ipaddress.IPv4Network(SERVICE_CIDR).hosts())}/32"
+    return ApiServer(answers_at=(ApiAddress(inside), ApiAddress(service)), calls_from=(inside,))
 
 
 def region_of(zone: str) -> str:
@@ -101,6 +113,12 @@ def check_cidr(cidr: str, peer_cidrs: Iterable[str] = ()) -> None:
             raise ValueError(
                 f"{cidr} overlaps {peer}, a network it must reach; use a range outside it, e.g. {_beside(network, peers)}"
             )
+
+
+def _control_planes(cidr: str) -> ipaddress.IPv4Network:
+    """The subnets of the control plane in all zones there can be."""
+    *_, half = ipaddress.IPv4Network(cidr).subnets(prefixlen_diff=4)
+    return next(half.subnets(new_prefix=_CONTROL_PLANE_PREFIX - 3))
 
 
 def _network(cidr: str) -> ipaddress.IPv4Network:

@@ -1,11 +1,14 @@
 """What every kind of cluster yields, and all that the rest of the platform may use of one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import pulumi
 
 from components.types import NodePool
+
+PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+"""Private addresses (RFC 1918, RFC 6598, RFC 4193)."""
 
 
 class WorkloadIdentity(StrEnum):
@@ -14,6 +17,44 @@ class WorkloadIdentity(StrEnum):
     NONE = "none"
     POD_IDENTITY = "podIdentity"
     IRSA = "irsa"
+
+
+class Brought(StrEnum):
+    """What a cluster may have that a stack would install else."""
+
+    PROMETHEUS_OPERATOR = "prometheusOperator"
+    KEDA = "keda"
+    METRICS_SERVER = "metricsServer"
+    CERT_MANAGER = "certManager"
+    GATEWAY_API = "gatewayApi"
+
+
+@dataclass(frozen=True)
+class ApiAddress:
+    """Where pods reach the API server."""
+
+    cidr: str
+    """Its address, or those one of which it has."""
+    port: int = 443
+
+
+@dataclass(frozen=True)
+class ApiServer:
+    """Where the API server is, for policies that close everything else.
+
+    Some network plugins judge a connection to the Service `kubernetes` by the Service's address, others by that of the server it
+    becomes: policies name both.
+    """
+
+    answers_at: tuple[ApiAddress, ...]
+    """Where it answers pods."""
+    calls_from: tuple[str, ...]
+    """The ranges its calls of webhooks come from."""
+
+    @classmethod
+    def anywhere_private(cls) -> "ApiServer":
+        """Of a cluster of which nothing is known: on any private address, on the ports of API servers."""
+        return cls(tuple(ApiAddress(cidr, port) for cidr in PRIVATE for port in (443, 6443)), PRIVATE)
 
 
 @dataclass(frozen=True)
@@ -32,12 +73,16 @@ class ClusterContract:
     """Names of the storage classes on offer."""
     workload_identity: WorkloadIdentity = WorkloadIdentity.NONE
     """How a service account gets a cloud identity."""
+    api_server: ApiServer = field(default_factory=ApiServer.anywhere_private)
+    """Where pods reach the API server, and where it calls from."""
     has_prometheus_operator: bool = False
     """Whether ServiceMonitor, PodMonitor and PrometheusRule are understood."""
     has_gateway_api: bool = False
     """Whether Gateway and HTTPRoute are understood."""
     has_keda: bool = False
     """Whether ScaledObject is understood."""
+    has_metrics_server: bool = False
+    """Whether autoscalers are told what CPU pods use."""
 
     def pool(self, name: str) -> NodePool:
         """The pool of that name; KeyError with the known ones when there is none."""

@@ -1,6 +1,7 @@
 """Who may use an EKS cluster: the principals of its access entries. Pure."""
 
 import ipaddress
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import pulumi
@@ -29,21 +30,37 @@ def principal_key(arn: str) -> str:
     return arn.split(":", 5)[5]
 
 
-def check_principals(admins: tuple[str, ...], viewers: tuple[str, ...]) -> None:
-    """Raise ValueError unless somebody can administer the cluster and nobody is named twice."""
+_RESERVED = ("system:", "eks:", "aws:", "amazon:", "iam:")
+"""Beginnings of groups that EKS keeps to itself (docs.aws.amazon.com/eks/latest/APIReference/API_CreateAccessEntry.html)."""
+
+
+def check_principals(
+    admins: tuple[str, ...], viewers: tuple[str, ...], tenants: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """Raise ValueError unless somebody can administer the cluster and nobody is named twice.
+
+    `tenants` are the groups of those who deploy for a tenant, by principal.
+    """
     if not admins:
         raise ValueError(
             "adminPrincipals: nobody is named, so nobody could reach the cluster; "
             "name the role that deploys, e.g. arn:aws:iam::123456789012:role/platform-admin"
         )
-    named = [*admins, *viewers]
+    of_tenants = tenants or {}
+    named = [*admins, *viewers, *of_tenants]
     for number, arn in enumerate(named):
+        key = "tenantPrincipals" if number >= len(admins) + len(viewers) else "viewerPrincipals"
         if arn in named[:number]:
-            raise ValueError(f"viewerPrincipals: {arn} is named twice; a principal has one entry, so name it once")
+            raise ValueError(f"{key}: {arn} is named twice; a principal has one entry, so name it once")
         if principal_key(arn) in map(principal_key, named[:number]):
-            raise ValueError(
-                f"viewerPrincipals: {arn} has the name of a principal of another account; give one of the two another name"
-            )
+            raise ValueError(f"{key}: {arn} has the name of a principal of another account; give one of the two another name")
+    for arn, groups in of_tenants.items():
+        for group in groups:
+            if group.startswith(_RESERVED):
+                raise ValueError(
+                    f"tenantPrincipals: {arn} cannot be in {group}, since EKS keeps groups that begin with "
+                    f"{', '.join(_RESERVED)}; use e.g. llm-platform:research"
+                )
 
 
 def check_public_access(cidrs: tuple[str, ...]) -> None:

@@ -4,7 +4,7 @@ Control plane, access, the add-ons a node needs to join; system nodes; the add-o
 waits for all of it, and is gone before any of it goes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 import pulumi
@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from components.base import PlatformComponent
 from components.cloud import cloud
 from components.cluster.addressing import SERVICE_CIDR
+from components.cluster.contract import WorkloadIdentity
 from components.cluster.eks_access import (
     ADMIN,
     VIEWER,
@@ -29,8 +30,9 @@ from components.cluster.images import Image, ImageArgs
 from components.cluster.system_node_group import SystemNodeGroup
 from components.inputs import InputText, Model, validate
 from components.ordering import known_after
+from components.security.irsa import OidcProviderArgs
 from components.security.pod_identity import PodIdentity
-from components.security.policies import trust
+from components.security.policies import AWS_AUDIENCE, trust
 from components.types import DnsLabel, KubernetesVersion
 
 _LOG_TYPES = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
@@ -73,12 +75,18 @@ class EksClusterArgs(TypedDict):
     """ARNs of IAM roles or users that may do everything; whoever deploys is one of them."""
     viewer_principals: NotRequired[list[str]]
     """ARNs of IAM roles or users that may read everything, for previews."""
+    tenant_principals: NotRequired[dict[str, list[str]]]
+    """Groups of IAM roles or users by their ARNs; what a group may do is said in the cluster, by RBAC."""
     public_access_cidrs: NotRequired[list[str]]
     """Networks that reach the API from outside; without any it has no public address."""
     addon_versions: NotRequired[dict[str, str]]
     """Versions of add-ons by name; EKS's default of the day an add-on is made, where none is given."""
     file_systems: NotRequired[list[str]]
     """Kinds of file systems its pods mount: `efs`, `lustre`."""
+    internet_ports: NotRequired[list[int]]
+    """Ports that pods call on the internet beside 443; none by default."""
+    workload_identity: NotRequired[WorkloadIdentity]
+    """How service accounts of workloads get an identity in AWS; `podIdentity` by default, as its add-ons always do."""
     system_pool: SystemPoolArgs
     """The nodes of controllers and add-ons."""
     log_retention_days: NotRequired[int]
@@ -104,16 +112,19 @@ class _Config(Model):
     kms_key_arn: InputText
     admin_principals: tuple[PrincipalArn, ...]
     viewer_principals: tuple[PrincipalArn, ...] = ()
+    tenant_principals: Mapping[PrincipalArn, tuple[str, ...]] = Field(default_factory=dict)
     public_access_cidrs: tuple[str, ...] = ()
     addon_versions: Mapping[str, str] = Field(default_factory=dict)
     file_systems: tuple[str, ...] = ()
+    internet_ports: tuple[int, ...] = ()
+    workload_identity: WorkloadIdentity = WorkloadIdentity.POD_IDENTITY
     system_pool: _SystemPool
     log_retention_days: int = 365
     protect: bool = True
 
     @model_validator(mode="after")
     def _somebody_can_reach_it(self) -> "_Config":
-        check_principals(self.admin_principals, self.viewer_principals)
+        check_principals(self.admin_principals, self.viewer_principals, self.tenant_principals)
         check_public_access(self.public_access_cidrs)
         check_addons(self.file_systems, self.addon_versions)
         return self
@@ -138,6 +149,10 @@ class EksCluster(PlatformComponent):
     """Group of all nodes."""
     fabric_security_group_id: pulumi.Output[str]
     """Group of nodes with EFA: everything among its members, nothing else."""
+    oidc_provider_arn: pulumi.Output[str]
+    """What IAM calls the tokens it signs; empty without IRSA."""
+    oidc_issuer: pulumi.Output[str]
+    """Who signs them, without `https://`; empty without IRSA."""
 
     def __init__(self, name: str, args: EksClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -173,6 +188,7 @@ class EksCluster(PlatformComponent):
         )
         ready = [self._addon(cluster, addon, [system]) for addon in wanted if addon.needs_nodes]
         self.cluster_arn, self.endpoint = cluster.arn, cluster.endpoint
+        self.oidc_provider_arn, self.oidc_issuer = self._oidc_provider(cluster)
         document = pulumi.Output.json_dumps(
             eks_kubeconfig(cluster.name, cluster.endpoint, cluster.certificate_authority.data, self._cloud.region)
         )
@@ -236,27 +252,49 @@ class EksCluster(PlatformComponent):
         )
 
     def _access(self, cluster: "aws.eks.Cluster") -> list["aws.eks.AccessPolicyAssociation"]:
+        config = self._config
         made: list[aws.eks.AccessPolicyAssociation] = []
-        for policy, principals in ((ADMIN, self._config.admin_principals), (VIEWER, self._config.viewer_principals)):
+        for policy, principals in ((ADMIN, config.admin_principals), (VIEWER, config.viewer_principals)):
             for arn in principals:
-                key = principal_key(arn)
-                entry = aws.eks.AccessEntry(
-                    self.child_name("access", key),
-                    cluster_name=cluster.name,
-                    principal_arn=arn,
-                    type="STANDARD",
-                    opts=self.child(),
-                )
                 association = aws.eks.AccessPolicyAssociation(
-                    self.child_name("access-policy", key),
+                    self.child_name("access-policy", principal_key(arn)),
                     cluster_name=cluster.name,
-                    principal_arn=entry.principal_arn,
+                    principal_arn=self._entry(cluster, arn).principal_arn,
                     policy_arn=pulumi.Output.format("arn:{0}:eks::aws:cluster-access-policy/{1}", self._cloud.partition, policy),
                     access_scope={"type": "cluster"},
                     opts=self.child(),
                 )
                 made.append(association)
+        for arn, groups in config.tenant_principals.items():
+            self._entry(cluster, arn, groups)
         return made
+
+    def _entry(self, cluster: "aws.eks.Cluster", arn: str, groups: Sequence[str] = ()) -> "aws.eks.AccessEntry":
+        return aws.eks.AccessEntry(
+            self.child_name("access", principal_key(arn)),
+            cluster_name=cluster.name,
+            principal_arn=arn,
+            kubernetes_groups=sorted(groups) or None,
+            type="STANDARD",
+            opts=self.child(),
+        )
+
+    @property
+    def oidc_provider(self) -> OidcProviderArgs | None:
+        """Who vouches for its pods; None where the agent does."""
+        if self._config.workload_identity is not WorkloadIdentity.IRSA:
+            return None
+        return {"provider_arn": self.oidc_provider_arn, "issuer": self.oidc_issuer}
+
+    def _oidc_provider(self, cluster: "aws.eks.Cluster") -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+        """ARN and issuer."""
+        if self._config.workload_identity is not WorkloadIdentity.IRSA:
+            return pulumi.Output.from_input(""), pulumi.Output.from_input("")
+        url = cluster.identities[0].oidcs[0].issuer
+        provider = aws.iam.OpenIdConnectProvider(
+            self.child_name("oidc"), url=url, client_id_lists=[AWS_AUDIENCE], opts=self.child()
+        )
+        return provider.arn, url.apply(lambda text: text.removeprefix("https://"))
 
     def _addon(self, cluster: "aws.eks.Cluster", addon: Addon, after: list[pulumi.Resource]) -> "aws.eks.Addon":
         associations = []
@@ -316,7 +354,7 @@ class EksCluster(PlatformComponent):
         }
         networks = {INTERNET: "0.0.0.0/0", VPC: config.vpc_cidr}
         opened: list[pulumi.Output[str]] = []
-        for rule in rules():
+        for rule in rules(config.internet_ports):
             make = aws.vpc.SecurityGroupIngressRule if rule.direction == "ingress" else aws.vpc.SecurityGroupEgressRule
             peer = (
                 {"cidr_ipv4": networks[rule.peer]}

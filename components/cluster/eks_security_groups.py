@@ -3,7 +3,7 @@
 The ports are those of terraform-aws-modules/terraform-aws-eks v21.19.0 (node_groups.tf), without its open egress.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -47,8 +47,8 @@ class Rule:
         return f"{self.group}-{self.direction}-{self.peer}-{self.protocol}-{ports}"
 
 
-def rules() -> tuple[Rule, ...]:
-    """Every rule of the two groups."""
+def rules(internet_ports: Collection[int] = ()) -> tuple[Rule, ...]:
+    """Every rule of the groups. `internet_ports` are those that pods call on the internet beside 443."""
     return (
         *_between(NODES, CONTROL_PLANE, 443, "API server"),
         *_between(CONTROL_PLANE, NODES, 10250, "kubelet"),
@@ -57,6 +57,10 @@ def rules() -> tuple[Rule, ...]:
         *_between(NODES, NODES, 53, "DNS", protocol="udp"),
         *_between(NODES, NODES, 1025, "pods among themselves; NetworkPolicies decide which", to_port=65535),
         Rule(NODES, "egress", INTERNET, "tcp", 443, 443, "registries, AWS APIs, Hugging Face"),
+        *(
+            Rule(NODES, "egress", INTERNET, "tcp", port, port, "what the stack tells of itself: alerts, spans")
+            for port in sorted({*internet_ports} - {443})
+        ),
         Rule(NODES, "egress", VPC, "tcp", 2049, 2049, "EFS"),
         Rule(NODES, "egress", VPC, "tcp", 988, 988, "FSx for Lustre"),
         Rule(NODES, "egress", VPC, "tcp", 1018, 1023, "FSx for Lustre"),

@@ -6,7 +6,7 @@ import pulumi
 from pydantic import Field
 
 from components.base import PlatformComponent
-from components.cluster.contract import ClusterContract
+from components.cluster.contract import Brought, ClusterContract
 from components.cluster.kubeconfig import check_kubeconfig, cluster_identity
 from components.inputs import InputText, Model, validate, validated
 from components.types import DnsLabel, KubernetesVersion, NodePool, NodePoolArgs
@@ -25,6 +25,8 @@ class ExistingClusterArgs(TypedDict):
     """The pools workloads may name."""
     storage_classes: NotRequired[list[str]]
     """Names of the storage classes on offer."""
+    brings: NotRequired[list[Brought]]
+    """What is installed there already, so that no stack installs it a second time; nothing by default."""
 
 
 class _Config(Model):
@@ -33,6 +35,7 @@ class _Config(Model):
     kubernetes_version: KubernetesVersion
     node_pools: tuple[NodePool, ...] = ()
     storage_classes: tuple[str, ...] = ()
+    brings: frozenset[Brought] = frozenset()
 
 
 class ExistingCluster(PlatformComponent):
@@ -56,6 +59,10 @@ class ExistingCluster(PlatformComponent):
             kubernetes_version=config.kubernetes_version,
             node_pools=config.node_pools,
             storage_classes=config.storage_classes,
+            has_prometheus_operator=Brought.PROMETHEUS_OPERATOR in config.brings,
+            has_keda=Brought.KEDA in config.brings,
+            has_metrics_server=Brought.METRICS_SERVER in config.brings,
+            has_gateway_api=Brought.GATEWAY_API in config.brings,
         )
         self.finish()
 

@@ -85,6 +85,8 @@ class Network(PlatformComponent):
     """Addresses of the VPC."""
     s3_prefix_list_id: pulumi.Output[str]
     """The addresses of S3, for rules of security groups."""
+    s3_cidrs: pulumi.Output[list[str]]
+    """The same as ranges, for policies."""
     private_subnet_ids: pulumi.Output[dict[str, str]]
     """By zone the subnet of nodes and pods, known when it has its way out."""
     public_subnet_ids: pulumi.Output[dict[str, str]]
@@ -130,6 +132,7 @@ class Network(PlatformComponent):
         self.vpc_id = self._vpc.id
         self.vpc_cidr = self._vpc.cidr_block
         self.s3_prefix_list_id = s3.prefix_list_id
+        self.s3_cidrs = s3.cidr_blocks
         self.private_subnet_ids = pulumi.Output.all(**self._private)
         self.public_subnet_ids = pulumi.Output.all(**self._public)
         self.control_plane_subnet_ids = pulumi.Output.all(**self._control_plane)

@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 
 from components.base import PlatformComponent
 from components.cloud import cloud
-from components.inputs import InputText, Model, validate, validated
+from components.inputs import InputText, Model, validate
 from components.ordering import known_after
-from components.security.policies import check_scoped, document, pod_identity_trust
+from components.security.policies import pod_identity_trust
+from components.security.workload_role import workload_role
 
 
 class ServiceAccountArgs(TypedDict):
@@ -36,7 +37,9 @@ class PodIdentityArgs(TypedDict):
     """Whose pods get the role, by a key of your own; none where an EKS add-on brings its service account itself."""
 
 
-class _ServiceAccount(Model):
+class ServiceAccount(Model):
+    """Validated `ServiceAccountArgs`."""
+
     namespace_name: InputText
     service_account_name: InputText
 
@@ -45,7 +48,7 @@ class _Config(Model):
     cluster_name: InputText
     statements: tuple[dict[str, Any], ...] = ()
     managed_policies: tuple[str, ...] = Field((), examples=["[AmazonEKS_CNI_Policy]"])
-    service_accounts: Mapping[str, _ServiceAccount] = Field(default_factory=dict)
+    service_accounts: Mapping[str, ServiceAccount] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _may_do_something(self) -> "_Config":
@@ -65,30 +68,13 @@ class PodIdentity(PlatformComponent):
         config = validate(_Config, args, f"PodIdentity {name}")
         here = cloud(self)
         cluster_arn = here.arn("eks", pulumi.Output.concat("cluster/", config.cluster_name))
-        role = aws.iam.Role(
-            self.child_name("role"),
-            assume_role_policy=pod_identity_trust(here.account_id, cluster_arn),
-            description=f"Pods of {name}",
-            opts=self.child(),
+        able = workload_role(
+            self,
+            pod_identity_trust(here.account_id, cluster_arn),
+            f"Pods of {name}",
+            config.statements,
+            config.managed_policies,
         )
-        allowed: list[pulumi.Output[str]] = []
-        if config.statements:
-            inline = aws.iam.RolePolicy(
-                self.child_name("policy"),
-                role=role.name,
-                policy=validated(document(*config.statements), check_scoped),
-                opts=self.child(),
-            )
-            allowed.append(inline.role)
-        for policy in config.managed_policies:
-            attachment = aws.iam.RolePolicyAttachment(
-                self.child_name("attachment", policy.rpartition("/")[2]),
-                role=role.name,
-                policy_arn=here.managed_policy(policy),
-                opts=self.child(),
-            )
-            allowed.append(attachment.role)
-        able = known_after(role.arn, *allowed)
         associations = [
             aws.eks.PodIdentityAssociation(
                 self.child_name("association", key),

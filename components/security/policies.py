@@ -1,8 +1,5 @@
-"""IAM documents: written in one form, and judged as a reviewer would. Pure, except that values may be outputs."""
+"""IAM documents, written in one form. Pure, except that values may be outputs."""
 
-import fnmatch
-import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,46 +14,10 @@ SECURE_TRANSPORT = "aws:SecureTransport"
 ANYBODY = "*"
 """Every principal; only together with conditions that say which."""
 
-UNSCOPABLE = frozenset(
-    {
-        "autoscaling:DescribeAutoScalingGroups",
-        "autoscaling:DescribeLaunchConfigurations",
-        "autoscaling:DescribeScalingActivities",
-        "cloudwatch:PutMetricData",
-        "ec2:DescribeAvailabilityZones",
-        "ec2:DescribeCapacityReservations",
-        "ec2:DescribeImages",
-        "ec2:DescribeInstanceStatus",
-        "ec2:DescribeInstanceTypeOfferings",
-        "ec2:DescribeInstanceTypes",
-        "ec2:DescribeInstances",
-        "ec2:DescribeLaunchTemplateVersions",
-        "ec2:DescribeLaunchTemplates",
-        "ec2:DescribeNetworkInterfaces",
-        "ec2:DescribePlacementGroups",
-        "ec2:DescribeSecurityGroups",
-        "ec2:DescribeSpotPriceHistory",
-        "ec2:DescribeSubnets",
-        "ec2:DescribeTags",
-        "ec2:DescribeVolumes",
-        "ec2:DescribeVpcs",
-        "ecr:GetAuthorizationToken",
-        "kms:ListAliases",
-        "kms:ListKeys",
-        "pricing:GetProducts",
-        "s3:ListAllMyBuckets",
-        "sts:GetCallerIdentity",
-    }
-)
-"""Actions for which IAM takes no resource but `*`: those without a resource type in AWS's service authorization reference
-(docs.aws.amazon.com/service-authorization/latest/reference). Only what a platform like this asks for is listed."""
+AWS_AUDIENCE = "sts.amazonaws.com"
+"""Whom the tokens of service accounts are meant for that AWS takes (EKS user guide, "IAM roles for service accounts")."""
 
-_NOT_NARROWING = frozenset(
-    {"aws:multifactorauthpresent", "aws:requestedregion", "aws:securetransport", "s3:tlsversion", "aws:currenttime"}
-)
-"""Condition keys that say how or where from, not which resource."""
-
-_WITHOUT_SOURCE = frozenset({"ec2.amazonaws.com"})
+WITHOUT_SOURCE = frozenset({"ec2.amazonaws.com"})
 """Services that send neither aws:SourceAccount nor aws:SourceArn when they assume a role: only the account's own instances
 can be given it, by iam:PassRole."""
 
@@ -110,7 +71,7 @@ def trust(service: str, account_id: pulumi.Input[str], source_arn: pulumi.Input[
     Without it another customer could have the service use the role for them (IAM user guide, "The confused deputy problem").
     """
     conditions: dict[str, Mapping[str, Any]] = {}
-    if service not in _WITHOUT_SOURCE:
+    if service not in WITHOUT_SOURCE:
         conditions["StringEquals"] = {"aws:SourceAccount": account_id}
         if source_arn is not None:
             conditions["ArnLike"] = {"aws:SourceArn": source_arn}
@@ -128,16 +89,27 @@ def pod_identity_trust(account_id: pulumi.Input[str], cluster_arn: pulumi.Input[
     )
 
 
-def check_scoped(policy: str, *, grants: bool = True) -> None:
-    """Raise ValueError, a sentence for every fault, when a policy allows more than it names.
+def irsa_trust(
+    provider_arn: pulumi.Input[str],
+    issuer: pulumi.Input[str],
+    namespace_name: pulumi.Input[str],
+    service_account: pulumi.Input[str],
+) -> pulumi.Output[str]:
+    """Who may assume a role: the pods of one service account, by the token their cluster signs for AWS alone.
 
-    `policy` is its JSON. In a key's policy `*` as a resource is the key itself, so there it is no fault. `grants` is false for
-    the policy of a VPC endpoint, which only limits what others grant, so that anybody may stand in it.
+    Both conditions are needed: without the subject every service account of the cluster could, without the audience every token
+    of that one (EKS user guide, "IAM roles for service accounts").
     """
-    statements = [statement for statement in _listed(json.loads(policy)["Statement"]) if statement["Effect"] == "Allow"]
-    faults = [fault for statement in statements for fault in _faults(statement, grants)]
-    if faults:
-        raise ValueError("\n".join(faults))
+
+    def written(values: list[str]) -> pulumi.Output[str]:
+        provider, signed_by, namespace, account = values
+        about = {f"{signed_by}:aud": AWS_AUDIENCE, f"{signed_by}:sub": f"system:serviceaccount:{namespace}:{account}"}
+        return document(
+            allow(["sts:AssumeRoleWithWebIdentity"], principals={"Federated": provider}, conditions={"StringEquals": about})
+        )
+
+    trusted: pulumi.Output[str] = pulumi.Output.all(provider_arn, issuer, namespace_name, service_account).apply(written)
+    return trusted
 
 
 def _statement(
@@ -158,70 +130,3 @@ def _statement(
     }
     # An output has no truth of its own, so it is told from the empty values first.
     return {key: value for key, value in found.items() if isinstance(value, pulumi.Output) or value}
-
-
-def _faults(statement: Mapping[str, Any], grants: bool) -> list[str]:
-    where = f"statement {statement['Sid']}" if "Sid" in statement else f"the statement on {_named(statement.get('Action', ()))}"
-    inverted = [key for key in ("NotAction", "NotResource", "NotPrincipal") if key in statement]
-    if inverted:
-        return [f"{where}: {inverted[0]} allows all that is not named; name what is allowed instead"]
-    found = [*_action_faults(statement), *_resource_faults(statement), *(_principal_faults(statement) if grants else ())]
-    return [f"{where}: {fault}" for fault in found]
-
-
-def _action_faults(statement: Mapping[str, Any]) -> Iterable[str]:
-    for action in _listed(statement["Action"]):
-        service, _, operation = action.partition(":")
-        if not operation or not operation.strip("*"):
-            yield f"{action} is every action{f' of {service}' if operation else ''}; name those that are used"
-        if fnmatch.fnmatchcase("iam:passrole", action.lower()) and "iam:passedtoservice" not in _condition_keys(statement):
-            yield f"{action} lets the role be passed to any service; add the condition iam:PassedToService"
-
-
-def _resource_faults(statement: Mapping[str, Any]) -> Iterable[str]:
-    everything = [resource for resource in _listed(statement.get("Resource", ())) if _is_everything(resource)]
-    if not everything or _condition_keys(statement) - _NOT_NARROWING:
-        return
-    actions = _listed(statement["Action"])
-    if "Principal" in statement and all(action.startswith("kms:") for action in actions):
-        return
-    scopable = [action for action in actions if action not in UNSCOPABLE]
-    if scopable:
-        yield f"{_named(scopable)} on {everything[0]} reaches every resource; name the resources or add a condition on them"
-
-
-def _principal_faults(statement: Mapping[str, Any]) -> Iterable[str]:
-    principals = statement.get("Principal")
-    if principals is None:
-        return
-    keys = _condition_keys(statement) - _NOT_NARROWING
-    by_kind = principals if isinstance(principals, Mapping) else {"AWS": principals}
-    if ANYBODY in _listed(by_kind.get("AWS", ())) and not keys:
-        yield "anybody may do it; name the principals or add a condition on them"
-    for service in _listed(by_kind.get("Service", ())):
-        if not keys and service not in _WITHOUT_SOURCE:
-            yield f"{service} may do it on behalf of any account; add the condition aws:SourceAccount"
-
-
-def _is_everything(resource: str) -> bool:
-    return not resource.strip("*") or (resource.startswith("arn:") and not resource.split(":", 5)[-1].strip("*/"))
-
-
-def _condition_keys(statement: Mapping[str, Any]) -> set[str]:
-    """The condition keys that must have a stated value, in lower case: IAM reads them in any."""
-    return {
-        key.lower()
-        for operator, tests in statement.get("Condition", {}).items()
-        # These hold for values nobody named, or without the key.
-        if not (re.search("Not|Null", operator) or operator.endswith("IfExists") or operator.startswith("ForAllValues"))
-        for key in tests
-    }
-
-
-def _named(actions: Any) -> str:
-    listed = _listed(actions)
-    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
-
-
-def _listed(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, (list, tuple)) else [value]

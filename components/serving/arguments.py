@@ -10,11 +10,15 @@ import pulumi
 from components.serving.config import ServerConfig
 from components.serving.engine_tables import engine_table
 from components.serving.groups import Lora, Speculative, Task
+from components.serving.media import NOWHERE, Media
+from components.serving.observed import LONGEST_LOGGED, TRACES_FLAG
 
 PORT = 8000
 """The engine's default port, for the API and for /health and /metrics alike."""
 MASTER_PORT = 29501
 """Where the pods of a replica that spans nodes find each other: vLLM's default."""
+
+_QUEUE, _LOGGING = "--max-num-queued-reqs", "--logging-config"
 
 Value = pulumi.Input[str] | list[pulumi.Input[str]] | bool
 """What follows a flag: one word, several, or none (true); a flag that is false is left out."""
@@ -37,16 +41,17 @@ def _flags(config: ServerConfig) -> dict[str, Value]:
         "--load-format": config.load.format,
         # Without it SIGTERM aborts the requests in flight.
         "--shutdown-timeout": str(config.drain.shutdown_timeout),
-        # The servers of this platform answer text; this removes the whole media surface.
-        "--language-model-only": True,
         "--disable-access-log-for-endpoints": "/health,/metrics",
         "--enforce-eager": config.enforce_eager,
     }
     return (
         common
         | _parallel(config)
+        | _queue(config)
+        | _media(config.media)
         | _asked(config)
         | _loading(config)
+        | _observed(config)
         | (_speculative(config.speculative) if config.speculative else {})
         | (_lora(config.lora) if config.lora else {})
         | _task(config)
@@ -63,6 +68,19 @@ def _parallel(config: ServerConfig) -> dict[str, Value]:
     if config.by_ray:
         flags["--distributed-executor-backend"] = "ray"
     return flags
+
+
+def _queue(config: ServerConfig) -> dict[str, Value]:
+    if _QUEUE not in known_flags(config.engine_version):
+        return {}  # an older engine lets any number wait
+    return {_QUEUE: str(config.limits.in_flight(config.max_num_seqs, config.parallelism.data))}
+
+
+def _media(wanted: Media | None) -> dict[str, Value]:
+    if wanted is None:
+        # The whole code for media is not even loaded.
+        return {"--language-model-only": True}
+    return {"--allowed-media-domains": list(wanted.domains or (NOWHERE,)), "--limit-mm-per-prompt": _json(wanted.per_prompt())}
 
 
 def _asked(config: ServerConfig) -> dict[str, Value]:
@@ -95,6 +113,21 @@ def _loading(config: ServerConfig) -> dict[str, Value]:
     return flags
 
 
+def _observed(config: ServerConfig) -> dict[str, Value]:
+    """What goes into logs and traces; of requests nothing unless asked."""
+    flags: dict[str, Value] = {}
+    if config.json_logs and _LOGGING in known_flags(config.engine_version):
+        flags[_LOGGING] = _json({"formatter": "json"})
+    if config.log_prompts:
+        flags |= {"--enable-log-requests": True, "--max-log-len": str(LONGEST_LOGGED)}
+    if config.log_answers:
+        # Whole answers, and not each of their tokens once more.
+        flags |= {"--enable-log-outputs": True, "--disable-log-deltas": True}
+    if config.traces:
+        flags[TRACES_FLAG] = config.traces.endpoint
+    return flags
+
+
 def _speculative(wanted: Speculative) -> dict[str, Value]:
     fields: dict[str, Any] = {"method": wanted.method, "num_speculative_tokens": wanted.tokens}
     if wanted.model_path is not None:
@@ -116,9 +149,10 @@ def _task(config: ServerConfig) -> dict[str, Value]:
     if config.task is Task.EMBED:
         return {"--runner": "pooling"}
     flags: dict[str, Value] = {
-        # `auto` may choose a backend with known denials of service (PYSEC-2026-3933).
-        "--structured-outputs-config": _json({"backend": "xgrammar"}),
+        "--structured-outputs-config": _json({"backend": config.structured_outputs}),
     }
+    if config.limits.output_tokens:
+        flags["--override-generation-config"] = _json({"max_new_tokens": config.limits.output_tokens})
     if config.tool_call_parser:
         flags |= {"--enable-auto-tool-choice": True, "--tool-call-parser": config.tool_call_parser}
     if config.reasoning_parser:

@@ -24,12 +24,17 @@ from components.serving.groups import (
     Parser,
     Speculative,
     SpeculativeArgs,
+    StructuredOutputs,
     Task,
     VariableName,
+    check_limits,
     check_names,
     check_task,
 )
 from components.serving.lifecycle import check_stop
+from components.serving.limits import Limits, LimitsArgs
+from components.serving.media import Media, MediaArgs
+from components.serving.observed import Traces, TracesArgs, check_logged
 from components.serving.placement import check_one_replica, nodes_of_replica
 from components.storage.compile_cache import CompileCache, compile_cache
 from components.types import DnsLabel, NodePool, NodePoolArgs, SecretKey, SecretKeyArgs
@@ -74,6 +79,8 @@ class ModelServerArgs(TypedDict):
     """AWS region of the bucket it streams from; pods do not reach the instance's metadata."""
     service_account_name: NotRequired[pulumi.Input[str] | None]
     """Service account with the identity that reads the bucket; one without any identity is made when left out."""
+    image_pull_secrets: NotRequired[list[pulumi.Input[str]]]
+    """Secrets of the namespace that the pods of its own service account pull images with; none by default."""
     image: NotRequired[str | None]
     """Image of the engine; the official one for the pool's accelerators by default."""
     engine_version: NotRequired[str]
@@ -92,10 +99,13 @@ class ModelServerArgs(TypedDict):
     """Who keeps a replica of several nodes together; `leaderWorkerSet` by default."""
     ray_version: NotRequired[str | None]
     """Version of Ray in the image, for `rayService`."""
-    controllers_namespace_name: NotRequired[pulumi.Input[str] | None]
-    """Namespace of the Ray operator, for `rayService`: no other pods reach Ray's own ports."""
+    network_policy_name: NotRequired[pulumi.Input[str] | None]
+    """Name of the policy that keeps all but the operator from Ray's own ports, where whoever comes runs code; for `rayService`.
+    `NetworkPolicySet` has it under the key that `components.security.network.flows.server_key` tells."""
     replicas: NotRequired[int]
-    """Replicas; one by default."""
+    """Replicas; one by default. Left out where an autoscaler says how many there are."""
+    max_replicas: NotRequired[int | None]
+    """The most replicas an autoscaler may ask for: then it alone says how many there are."""
     spare_accelerators: NotRequired[int]
     """Accelerators of the pool that nothing else uses: with enough of them a rollout starts the new replica first."""
     dtype: NotRequired[str]
@@ -126,11 +136,25 @@ class ModelServerArgs(TypedDict):
     """Parser of the model's tool calls, e.g. `hermes`; without one the server offers no tools."""
     reasoning_parser: NotRequired[str | None]
     """Parser of the model's reasoning, e.g. `qwen3`."""
+    limits: NotRequired[LimitsArgs]
+    """What one request, and all waiting requests together, may ask for."""
+    media: NotRequired[MediaArgs | None]
+    """Images, videos and sounds that clients may send; text alone when left out, with no code for media loaded."""
+    structured_outputs: NotRequired[StructuredOutputs]
+    """What keeps answers to a grammar or schema; `xgrammar` by default."""
     api_key_secret: NotRequired[SecretKeyArgs | None]
     """The key clients must send; without one anybody who reaches the port is answered."""
     drain: NotRequired[DrainArgs]
     """How the server stops."""
-    priority_class_name: NotRequired[str | None]
+    json_logs: NotRequired[bool]
+    """Whether the engine writes its log as JSON, for those who collect it; text by default."""
+    log_prompts: NotRequired[bool]
+    """Whether it writes what people ask into its log: then its pods are labelled, and a preview warns; false by default."""
+    log_answers: NotRequired[bool]
+    """Whether it writes its answers too; false by default."""
+    traces: NotRequired[TracesArgs | None]
+    """Where spans of requests go; nowhere by default."""
+    priority_class_name: NotRequired[pulumi.Input[str] | None]
     """Priority class of its pods; the cluster's default when left out."""
     host_users: NotRequired[bool | None]
     """False gives the pod a user namespace of its own; as the cluster does it when left out."""
@@ -158,6 +182,7 @@ class ServerConfig(Model):
     load: Load = Field(default_factory=Load)
     region: str | None = Field(None, min_length=1, examples=["us-east-1"])
     service_account_name: InputText | None = None
+    image_pull_secrets: tuple[InputText, ...] = ()
     image: str | None = Field(None, min_length=1)
     engine_version: str = Field(VLLM, pattern=r"^\d+\.\d+\.\d+$", examples=[VLLM])
     accepted_advisories: tuple[str, ...] = ()
@@ -167,8 +192,9 @@ class ServerConfig(Model):
     parallelism: Parallelism = Field(default_factory=Parallelism)
     multi_node: MultiNode = MultiNode.LEADER_WORKER_SET
     ray_version: str | None = Field(None, min_length=1, examples=["2.52.1"])
-    controllers_namespace_name: InputText | None = None
+    network_policy_name: InputText | None = None
     replicas: int = Field(1, ge=1, examples=[1])
+    max_replicas: int | None = Field(None, ge=1, examples=[4])
     spare_accelerators: int = Field(0, ge=0)
     dtype: str = Field("auto", pattern="^(auto|bfloat16|float16|float32)$", examples=["auto"])
     quantization: str | None = Field(None, min_length=1, examples=["fp8"])
@@ -184,9 +210,16 @@ class ServerConfig(Model):
     lora: Lora | None = None
     tool_call_parser: Parser | None = None
     reasoning_parser: Parser | None = None
+    structured_outputs: StructuredOutputs = StructuredOutputs.XGRAMMAR
+    limits: Limits = Field(default_factory=Limits)
+    media: Media | None = None
     api_key_secret: SecretKey | None = None
     drain: DrainConfig = Field(default_factory=DrainConfig)
-    priority_class_name: str | None = Field(None, min_length=1)
+    json_logs: bool = False
+    log_prompts: bool = False
+    log_answers: bool = False
+    traces: Traces | None = None
+    priority_class_name: InputText | None = None
     host_users: bool | None = None
     extra_arguments: tuple[str, ...] = ()
     environment: Mapping[VariableName, str] = Field(default_factory=dict)
@@ -197,6 +230,13 @@ class ServerConfig(Model):
         check_model_name(name)
         return name
 
+    @field_validator("priority_class_name")
+    @classmethod
+    def _gives_way_to_the_nodes(cls, name: object) -> object:
+        if isinstance(name, str):
+            check_priority_class(name)
+        return name
+
     @model_validator(mode="after")
     def _can_run(self) -> "ServerConfig":
         check_one_replica(self.parallelism.tensor, self.parallelism.pipeline, self.parallelism.data, self.pool)
@@ -205,15 +245,21 @@ class ServerConfig(Model):
         check_environment(self.environment, self.engine_version)
         check_version(self.engine_version, self.accepted_advisories)
         check_parsers(self.tool_call_parser, self.reasoning_parser, self.engine_version)
+        check_logged(self.log_prompts, self.log_answers)
         self.engine()
         check_names(self.served_names(), self.adapters())
         if self.claim_name is None and self.load.format != "runai_streamer":
             raise ValueError("claim_name is missing; without a cache only load.format: runai_streamer reads a model")
         if self.claim_name is None and (self.cache_directories or self.lora):
             raise ValueError("claim_name is missing; adapters and what is checked before a start lie in a cache")
-        if self.by_ray and (self.ray_version is None or self.controllers_namespace_name is None):
-            raise ValueError("multi_node: rayService needs ray_version and controllers_namespace_name; give both")
+        if self.by_ray and (self.ray_version is None or self.network_policy_name is None):
+            raise ValueError("multi_node: rayService needs ray_version and network_policy_name; give both")
+        if self.max_replicas is not None and "replicas" in self.model_fields_set:
+            raise ValueError("replicas: max_replicas leaves their number to an autoscaler; remove one of the two")
+        if self.max_replicas is not None and self.by_ray:
+            raise ValueError("max_replicas: a RayService has no number that an autoscaler could set; use replicas")
         check_task(self.task, [name for name in GENERATING if getattr(self, name) is not None])
+        check_limits(self.task, self.limits, self.max_model_len)
         return self
 
     @property
@@ -225,6 +271,16 @@ class ServerConfig(Model):
     def by_ray(self) -> bool:
         """Whether Ray keeps a replica together."""
         return self.nodes > 1 and self.multi_node is MultiNode.RAY_SERVICE
+
+    @property
+    def scaled(self) -> bool:
+        """Whether an autoscaler says how many replicas there are."""
+        return self.max_replicas is not None
+
+    @property
+    def most_replicas(self) -> int:
+        """Replicas there may be."""
+        return self.max_replicas or self.replicas
 
     @property
     def accelerators_per_node(self) -> int:
@@ -279,6 +335,15 @@ class ServerConfig(Model):
     def adapters(self) -> Mapping[str, Any]:
         """Adapters by name."""
         return self.lora.adapters if self.lora else {}
+
+
+def check_priority_class(name: str) -> None:
+    """Raise ValueError for a class of Kubernetes' own, whose names nobody else's may begin with (its "PriorityClass")."""
+    if name.startswith("system-"):
+        raise ValueError(
+            f"{name} is for what nodes and clusters cannot be without, and a model would drive that away; leave it out for the "
+            "class of this platform, or name one of your own, e.g. serving"
+        )
 
 
 def check_model_name(name: str) -> None:

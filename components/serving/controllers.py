@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 from pydantic import Field
 
 from components.base import PlatformComponent
+from components.charts import placed, release
 from components.inputs import InputText, Model, validate
 from components.versions import KUBERAY, LWS
 
@@ -15,7 +15,6 @@ KUBERAY_OPERATOR = {"app.kubernetes.io/name": "kuberay-operator"}
 """Labels of the operator's pods, which Ray's policies let in (chart kuberay-operator, templates/_helpers.tpl)."""
 _LWS_CHART = "oci://registry.k8s.io/lws/charts/lws"
 _KUBERAY_REPOSITORY = "https://ray-project.github.io/kuberay-helm/"
-_INSTALL_TIMEOUT = 600
 
 
 class ControllerArgs(TypedDict):
@@ -45,8 +44,9 @@ class LeaderWorkerSetController(PlatformComponent):
     def __init__(self, name: str, args: ControllerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         config = validate(_Config, args, f"LeaderWorkerSetController {name}")
-        release = _release(self, config, "lws", chart=_LWS_CHART, version=LWS, values=lws_values(config.system_labels))
-        self.chart_version = release.version
+        values = lws_values(config.system_labels)
+        made = release(self, config.namespace_name, "lws", chart=_LWS_CHART, version=LWS, values=values)
+        self.chart_version = made.version
         self.finish()
 
 
@@ -63,44 +63,24 @@ class KubeRayOperator(PlatformComponent):
         super().__init__(name, opts)
         config = validate(_Config, args, f"KubeRayOperator {name}")
         values = kuberay_values(config.system_labels)
-        repository = kubernetes.helm.v3.RepositoryOptsArgs(repo=_KUBERAY_REPOSITORY)
-        release = _release(
-            self, config, "kuberay-operator", chart="kuberay-operator", version=KUBERAY, values=values, repository=repository
+        made = release(
+            self,
+            config.namespace_name,
+            "kuberay-operator",
+            chart="kuberay-operator",
+            version=KUBERAY,
+            values=values,
+            repository=_KUBERAY_REPOSITORY,
         )
-        self.chart_version = release.version
+        self.chart_version = made.version
         self.finish()
-
-
-def _release(
-    owner: PlatformComponent,
-    config: _Config,
-    name: str,
-    *,
-    chart: str,
-    version: str,
-    values: dict[str, Any],
-    repository: "kubernetes.helm.v3.RepositoryOptsArgs | None" = None,
-) -> "kubernetes.helm.v3.Release":
-    """A release of one chart under a fixed name, whole or not at all."""
-    return kubernetes.helm.v3.Release(
-        owner.child_name("controller"),
-        name=name,
-        chart=chart,
-        version=version,
-        repository_opts=repository,
-        namespace=config.namespace_name,
-        atomic=True,
-        timeout=_INSTALL_TIMEOUT,
-        values=values,
-        opts=owner.child(timeout=_INSTALL_TIMEOUT),
-    )
 
 
 def lws_values(system_labels: Mapping[str, str]) -> dict[str, Any]:
     """Values of the chart lws. Its webhook must answer for a pod of a group to be made, so there are two, on different nodes."""
     return {
         "replicaCount": 2,
-        **_placed(system_labels, {"app.kubernetes.io/name": "lws"}),
+        **placed(system_labels, {"app.kubernetes.io/name": "lws"}),
         # What the chart asks for, with a limit: memory never bursts.
         "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "1Gi"}},
         "podSecurityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
@@ -116,14 +96,8 @@ def kuberay_values(system_labels: Mapping[str, str]) -> dict[str, Any]:
     """Values of the chart kuberay-operator; the container's security context is the chart's, which is restricted."""
     return {
         "replicas": 2,
-        **_placed(system_labels, KUBERAY_OPERATOR),
+        **placed(system_labels, KUBERAY_OPERATOR),
         # As much memory as the chart allows for 500 Ray pods.
         "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
         "podSecurityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
     }
-
-
-def _placed(system_labels: Mapping[str, str], pods: Mapping[str, str]) -> dict[str, Any]:
-    same = {"labelSelector": {"matchLabels": dict(pods)}, "topologyKey": "kubernetes.io/hostname"}
-    apart = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": same}]}
-    return {"nodeSelector": {"kubernetes.io/os": "linux", **system_labels}, "affinity": {"podAntiAffinity": apart}}

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from pydantic import Field
 
+from components.image_lock import locked
 from components.inputs import Model
 from components.types import NodePool
 from components.versions import VLLM_IMAGE
@@ -83,7 +84,7 @@ def engine_for(resource: str, *, image: str | None, version: str, efa: bool = Fa
     official = image is None or "/vllm/vllm-openai" in f"/{image}"
     return EngineImage(
         name=engine.name,
-        image=image or f"{engine.repository}:v{version}{suffix}",
+        image=image or locked(f"{engine.repository}:v{version}{suffix}"),
         # What an image starts by itself is known of the official ones only.
         command=None if official else _COMMAND,
         user=engine.user,
@@ -115,9 +116,16 @@ def check_image(image: str, *, version: str | None = None) -> None:
         raise ValueError(f"{image} has no tag, which means latest, and that moves; use e.g. {VLLM_IMAGE}")
     if parts["digest"] is None and _MOVING.fullmatch(tag):
         raise ValueError(f"{image} moves: a pod that restarts may run another engine; use e.g. {VLLM_IMAGE}")
-    found = _RELEASE.match(tag or "")
-    if version is not None and "vllm/vllm-openai" in parts["repository"] and found and found[1] != version:
-        raise ValueError(f"{image} is vLLM {found[1]}, and the engine's version is {version}; set the version to {found[1]}")
+    found = release(image)
+    if version is not None and found is not None and found != version:
+        raise ValueError(f"{image} is vLLM {found}, and the engine's version is {version}; set the version to {found}")
+
+
+def release(image: str) -> str | None:
+    """The version of vLLM in an official image, e.g. 0.33.0; None where the name does not say."""
+    parts = _NAME.fullmatch(image)
+    found = _RELEASE.match(parts["tag"] or "") if parts and "vllm/vllm-openai" in parts["repository"] else None
+    return found[1] if found else None
 
 
 @cache

@@ -20,15 +20,18 @@ def environment(config: ServerConfig) -> dict[str, str]:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CACHE_ROOT": f"{ENGINE_HOME}/.cache/vllm",
         "VLLM_ENGINE_READY_TIMEOUT_S": str(config.engine_ready()),
-        # One request must not fan out without bound (CVE-2026-34756, CVE-2026-73559), nor follow a redirect inside the cluster.
-        "VLLM_MAX_N_SEQUENCES": "64",
-        "VLLM_MAX_COMPLETION_PROMPTS": "64",
+        **config.limits.environment(),
+        # A redirect leads past the domains that media may come from (CVE-2026-24779).
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+        **(config.media.environment() if config.media else {}),
         # Empty: load no plugin that happens to be installed.
         **({} if config.engine().needs_plugin else {"VLLM_PLUGINS": ""}),
         **(compiled.environment if (compiled := config.compiled()) else {}),
         # vLLM's parser for gpt-oss (openai/harmony) looks here before it asks the internet.
         **({"TIKTOKEN_ENCODINGS_BASE": config.vocabulary_directory} if config.vocabulary_directory else {}),
+        # An engine that logs requests leaves their text to this level, which is DEBUG otherwise.
+        **({"VLLM_REQUEST_BODY_LOG_LEVEL": "INFO"} if config.log_prompts else {}),
+        **(config.traces.environment(config.model_name) if config.traces else {}),
         **_in_region(config.region),
         **_between_nodes(config),
         **config.environment,

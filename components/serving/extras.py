@@ -5,7 +5,8 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from components.serving.engine_tables import engine_table
-from components.serving.screening import check_engine_version, screen_arguments, screen_environment
+from components.serving.screening import check_engine_version, screen_arguments, screen_environment, shown_variable
+from components.serving.variables import why_not
 
 FLAGS = MappingProxyType(
     {
@@ -13,6 +14,7 @@ FLAGS = MappingProxyType(
         "--revision": "revision",
         "--code-revision": "revision",
         "--tokenizer": "source",
+        "--hf-config-path": "source",
         "--tokenizer-revision": "revision",
         "--download-dir": "cache",
         "--served-model-name": "aliases",
@@ -52,15 +54,28 @@ FLAGS = MappingProxyType(
         "--kv-offloading-backend": "kvOffloadingGib",
         "--enable-prefix-caching": "prefixCaching",
         "--enable-chunked-prefill": "chunkedPrefill",
+        "--max-num-queued-reqs": "limits.waiting",
+        "--override-generation-config": "limits.outputTokens",
         "--enforce-eager": "enforceEager",
         "--speculative-config": "speculative",
+        "--spec-method": "speculative",
+        "--spec-model": "speculative",
+        "--spec-tokens": "speculative",
         "--enable-lora": "lora",
         "--lora-modules": "lora.adapters",
+        "--default-mm-loras": "lora.adapters",
         "--max-loras": "lora.maxLoras",
         "--max-lora-rank": "lora.maxRank",
         "--enable-auto-tool-choice": "toolCallParser",
         "--tool-call-parser": "toolCallParser",
         "--reasoning-parser": "reasoningParser",
+        # The engine takes the last it is given as a whole: any key of it would bring back the backend `auto`.
+        "--structured-outputs-config": "structuredOutputs",
+        "--language-model-only": "media",
+        "--limit-mm-per-prompt": "media",
+        "--allowed-media-domains": "media.domains",
+        "--max-log-len": "logPrompts",
+        "--otlp-traces-endpoint": "traces.endpoint",
         "--load-format": "cache",
         "--safetensors-load-strategy": "cache",
         "--model-loader-extra-config": "cache",
@@ -75,6 +90,20 @@ VARIABLES = MappingProxyType(
         "VLLM_CACHE_ROOT": "leave it out: it lies on a volume",
         "VLLM_ENGINE_READY_TIMEOUT_S": "leave it out: it follows from the plan",
         "VLLM_HOST_IP": "leave it out: it is the pod's address",
+        "VLLM_MAX_N_SEQUENCES": "use limits.answers",
+        "VLLM_MAX_COMPLETION_PROMPTS": "use limits.prompts",
+        "VLLM_MAX_MEDIA_DOWNLOAD_SIZE_MB": "use media.megabytes",
+        "VLLM_MAX_MEDIA_REQUEST_DOWNLOAD_SIZE_MB": "use media.megabytes",
+        "VLLM_MAX_IMAGE_PIXELS": "use media.megapixels",
+        "VLLM_MAX_AUDIO_DECODE_DURATION_S": "use media.audioSeconds",
+        "VLLM_NO_USAGE_STATS": "leave it out: servers report nothing",
+        "VLLM_DO_NOT_TRACK": "leave it out: servers report nothing",
+        "DO_NOT_TRACK": "leave it out: servers report nothing",
+        "TIKTOKEN_ENCODINGS_BASE": "leave it out: it follows from the model",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "use traces.protocol",
+        "OTEL_SERVICE_NAME": "leave it out: it is the model's name",
+        "OTEL_TRACES_SAMPLER": "use traces.sampled",
+        "OTEL_TRACES_SAMPLER_ARG": "use traces.sampled",
         "HOME": "leave it out: it is a volume",
     }
 )
@@ -102,5 +131,8 @@ def check_parsers(tools: str | None, reasoning: str | None, version: str) -> Non
 
 
 def check_environment(extra: Mapping[str, str], version: str) -> None:
-    """Raise ValueError for a variable that this platform decides, the version lacks, or nobody should want."""
+    """Raise ValueError for a variable that this platform decides, the version lacks, or nobody knows to be harmless."""
     screen_environment(extra, VARIABLES, version=version)
+    for name in extra:
+        if problem := why_not(name):
+            raise ValueError(f"{shown_variable(name)} {problem}")

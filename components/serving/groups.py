@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from components.inputs import InputText, Matching, Model
+from components.serving.limits import Limits
 from planner.compatibility import check_lora
 from planner.drain import Drain
 from planner.options import Options
@@ -36,6 +37,13 @@ class MultiNode(StrEnum):
 
     LEADER_WORKER_SET = "leaderWorkerSet"
     RAY_SERVICE = "rayService"
+
+
+class StructuredOutputs(StrEnum):
+    """What keeps answers to a grammar or schema. Others can be stopped by a request's expression, and `auto` may choose them."""
+
+    XGRAMMAR = "xgrammar"
+    GUIDANCE = "guidance"
 
 
 class ParallelismArgs(TypedDict):
@@ -197,7 +205,7 @@ class DrainConfig(Model):
         return Drain(pre_stop=self.pre_stop, shutdown_timeout=self.shutdown_timeout, teardown=self.teardown)
 
 
-GENERATING = ("speculative", "lora", "tool_call_parser", "reasoning_parser")
+GENERATING = ("speculative", "lora", "media", "tool_call_parser", "reasoning_parser")
 """Settings that only a model which generates has."""
 
 
@@ -206,6 +214,20 @@ def check_task(task: Task, given: Collection[str]) -> None:
     if task is Task.EMBED and given:
         name = to_camel(min(given))
         raise ValueError(f"{name}: an embedding model generates nothing; leave it out, or use task: generate")
+
+
+def check_limits(task: Task, limits: Limits, max_model_len: int) -> None:
+    """Raise ValueError for a limit that limits nothing."""
+    longest = limits.output_tokens
+    if longest is None:
+        return
+    if task is Task.EMBED:
+        raise ValueError("limits.outputTokens: an embedding model generates nothing; leave it out, or use task: generate")
+    if longest > max_model_len:
+        raise ValueError(
+            f"limits.outputTokens: {longest} tokens are more than the {max_model_len} of maxModelLen; leave it out, or use "
+            f"{max_model_len // 2}"
+        )
 
 
 def check_names(served: Collection[str], adapters: Collection[str]) -> None:

@@ -16,6 +16,9 @@ from planner.drain import SPOT_NOTICE, Drain
 WEIGHTS, START = "llm-platform/weights-gib", "llm-platform/start-seconds"
 """Annotations of a server: the size of its weights, and how long its container is predicted to take to its first answer."""
 
+MOST_REPLICAS = "llm-platform/max-replicas"
+"""Annotation of a server whose replicas an autoscaler sets: the most it may ask for."""
+
 MODELS = "models"
 """Name of the volume a model lies on."""
 ENGINE = "engine"
@@ -93,7 +96,7 @@ def _fits_a_node(server: _Server) -> Iterator[str]:
 def _tolerates(server: _Server) -> Iterator[str]:
     for pod in server.pods:
         for taint in server.pool.tolerations():
-            if not any(_tolerated(taint, toleration) for toleration in pod.get("tolerations", ())):
+            if not any(tolerated(taint, toleration) for toleration in pod.get("tolerations", ())):
                 yield f"the taint {taint['key']}={taint['value']}:{taint['effect']} of pool {server.pool.name} is not tolerated"
 
 
@@ -117,16 +120,21 @@ def _stops(server: _Server) -> Iterator[str]:
 
 
 def _starts(server: _Server) -> Iterator[str]:
-    probe, engine = server.engine.get("startupProbe"), server.engine
+    return start_faults(server.engine, server.spec, server.annotations)
+
+
+def start_faults(engine: Object, spec: Object, annotations: Mapping[str, str]) -> Iterator[str]:
+    """Why a container that loads a model is ended before it answers; `spec` and `annotations` are of its workload."""
+    probe = engine.get("startupProbe")
     if probe is None:
         if engine.get("livenessProbe"):
             yield "a liveness probe without a startup probe kills a model that is loading"
         return
     budget = probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3)
-    needed = float(server.annotations.get(START, 0))
+    needed = float(annotations.get(START, 0))
     if budget < needed:
         yield f"the startup probe allows {budget} s and the start takes {needed:.0f} s"
-    deadline = server.spec.get("progressDeadlineSeconds")
+    deadline = spec.get("progressDeadlineSeconds")
     if deadline is not None and deadline < budget:
         yield f"a rollout fails after {deadline} s while the startup probe allows {budget} s"
 
@@ -201,8 +209,9 @@ def _servers(objects: Sequence[Object], pools: Sequence[NodePool]) -> tuple[list
             lost.append(Broken("pool", name, "its node affinity selects no pool of this cluster"))
             continue
         metadata = thing["metadata"]
-        replicas = thing["spec"].get("replicas", 1)
-        found.append(_Server(name, metadata.get("annotations") or {}, replicas, thing["spec"], tuple(pods), pool))
+        annotations = metadata.get("annotations") or {}
+        replicas = int(annotations.get(MOST_REPLICAS) or thing["spec"].get("replicas", 1))
+        found.append(_Server(name, annotations, replicas, thing["spec"], tuple(pods), pool))
     return found, lost
 
 
@@ -249,7 +258,8 @@ def _flag(server: _Server, flag: str) -> str | None:
     return words[words.index(flag) + 1] if flag in words else None
 
 
-def _tolerated(taint: Mapping[str, Any], toleration: Mapping[str, Any]) -> bool:
+def tolerated(taint: Mapping[str, Any], toleration: Mapping[str, Any]) -> bool:
+    """Whether a toleration of a pod holds for a taint of a node."""
     if toleration.get("effect") not in (None, "", taint["effect"]):
         return False
     if toleration.get("operator") == "Exists":

@@ -7,10 +7,19 @@ from typing import Any
 import pulumi
 
 from components.base import selector
-from components.pods import ENGINE_SCRATCH, device_groups, on_pool, resources, restricted_container, restricted_pod, scratch
+from components.pods import (
+    ENGINE_SCRATCH,
+    PROMPTS_LOGGED,
+    device_groups,
+    on_pool,
+    resources,
+    restricted_container,
+    restricted_pod,
+    scratch,
+)
 from components.serving.arguments import PORT
 from components.serving.config import ServerConfig
-from components.serving.invariants import ENGINE, MODELS, START, WEIGHTS
+from components.serving.invariants import ENGINE, MODELS, MOST_REPLICAS, START, WEIGHTS
 from components.serving.lifecycle import rollout
 from components.serving.probes import probes
 from components.storage.layout import MODEL_ROOT
@@ -53,11 +62,12 @@ def pod(
     }
     if around.init_containers:
         spec["initContainers"] = list(around.init_containers)
-    if config.priority_class_name:
+    if config.priority_class_name is not None:
         spec["priorityClassName"] = config.priority_class_name
     if config.host_users is not None:
         spec["hostUsers"] = config.host_users
-    return {"metadata": {"labels": dict(labels)}, "spec": spec}
+    flagged = {PROMPTS_LOGGED: "true"} if config.log_prompts else {}
+    return {"metadata": {"labels": dict(labels) | flagged}, "spec": spec}
 
 
 def engine_of(template: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,6 +79,8 @@ def engine_of(template: Mapping[str, Any]) -> dict[str, Any]:
 def annotations(config: ServerConfig) -> dict[str, str]:
     """What a server's numbers were derived from, for people and for `invariants`. Not on its pods: no rollout for a forecast."""
     found = {WEIGHTS: f"{config.weights_gib:.1f}"}
+    if config.max_replicas is not None:
+        found[MOST_REPLICAS] = str(config.max_replicas)
     if config.predicted_start_seconds is not None:
         found[START] = f"{config.predicted_start_seconds:.0f}"
     return found
@@ -77,12 +89,17 @@ def annotations(config: ServerConfig) -> dict[str, str]:
 def deployment(config: ServerConfig, template: Mapping[str, Any]) -> dict[str, Any]:
     """Spec of the Deployment of replicas that fit a node each."""
     return {
-        "replicas": config.replicas,
+        **replicas(config),
         "progressDeadlineSeconds": config.deadline(),
-        "strategy": rollout(config.replicas, config.parallelism.accelerators, config.spare_accelerators),
+        "strategy": rollout(config.most_replicas, config.parallelism.accelerators, config.spare_accelerators),
         "selector": {"matchLabels": selector(template["metadata"]["labels"])},
         "template": template,
     }
+
+
+def replicas(config: ServerConfig) -> dict[str, int]:
+    """How many replicas there are, where no autoscaler says so: what two set, both would set back."""
+    return {} if config.scaled else {"replicas": config.replicas}
 
 
 def service(match: Mapping[str, str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.base import PlatformComponent, labels, selector
+from components.base import PACKAGE, PART_OF, PlatformComponent, labels, selector
 from components.inputs import validate
 from components.names import DNS_LABEL_MAX, fit
 from components.ordering import known_after
@@ -17,12 +17,15 @@ from components.serving.environment import environment
 from components.serving.lifecycle import disruption_budget
 from components.serving.manifests import Around, annotations, deployment, engine_of, pod, replicas_service, service
 from components.serving.multi_node import WORKER_INDEX_LABEL, leader_of, leader_worker_set
-from components.serving.ray_service import AWAIT_READY, SERVING, ray_network_policy, ray_service
+from components.serving.ray_service import AWAIT_READY, GUARDED_BY, SERVING, ray_service
 from components.serving.verification.planned import planned
 from components.storage.cache_check import cache_check_container
 
 AWAIT_AVAILABLE = {"pulumi.com/waitFor": "condition=Available"}
 """Tells Pulumi when a custom resource counts as made (pulumi-kubernetes, "Resource readiness": it knows built-in kinds only)."""
+
+OWN_ALL = {"pulumi.com/patchForce": "true"}
+"""What the program says is so, whoever said otherwise: the number of replicas, too, once no autoscaler sets it any more."""
 
 _LONGEST_SET = 50
 """The controller appends group and pod to it in a label of the pods (kubernetes-sigs/lws, pkg/webhooks)."""
@@ -37,6 +40,8 @@ class ModelServer(PlatformComponent):
     """Base address of the API inside the cluster."""
     arguments: pulumi.Output[list[str]]
     """The engine's command line."""
+    server_name: pulumi.Output[str]
+    """Name of its own object (Deployment, LeaderWorkerSet or RayService), which an autoscaler scales."""
     expectation: pulumi.Output[str]
     """What must be true of the server, for `ModelVerification`; known once it answers."""
 
@@ -44,6 +49,12 @@ class ModelServer(PlatformComponent):
         super().__init__(name, opts)
         self._config = config = validate(ServerConfig, args, f"ModelServer {name}")
         self._labels = labels("vllm", config.model_name, "model-server", config.engine_version)
+        if config.log_prompts:
+            pulumi.log.warn(
+                f"{config.model_name} writes what people ask{' and what it answers' if config.log_answers else ''} into its log, "
+                "which whoever reads logs reads; leave logPrompts out once the reason for it is gone",
+                resource=self,
+            )
         template = pod(config, self._around(), vllm_arguments(config), self._labels)
         server = self._server(template)
         self._disruption_budget()
@@ -52,6 +63,7 @@ class ModelServer(PlatformComponent):
         self.url = pulumi.Output.format(
             "http://{0}.{1}.svc:{2}/v1", endpoint.metadata["name"], endpoint.metadata["namespace"], PORT
         )
+        self.server_name = server.metadata["name"]
         self.arguments = pulumi.Output.all(*engine_of(leader)["args"])
         # Known only once somebody answers, so that what asks for it runs after that.
         self.expectation = known_after(planned(config, leader, replicas_name(config.model_name)), endpoint.id, each.id)
@@ -68,19 +80,22 @@ class ModelServer(PlatformComponent):
             immutable=True,
             opts=self.child(),
         )
-        account = config.service_account_name or service_account(self, config.namespace_name, self._labels)
+        account = config.service_account_name or service_account(
+            self, config.namespace_name, self._labels, pull_secrets=config.image_pull_secrets
+        )
         checks = [cache_check_container(config.engine().image, config.cache_directories)] if config.cache_directories else []
         return Around(config_map=settings.metadata["name"], service_account=account, init_containers=checks)
 
-    def _server(self, template: dict[str, Any]) -> pulumi.Resource:
+    def _server(self, template: dict[str, Any]) -> Any:
         """What runs the replicas."""
         config = self._config
-        options = self.child(timeout=config.deadline() + 60)
-        made: pulumi.Resource
+        # Left out alone, the number would be given back to the API server, which makes it 1 until the autoscaler looks again.
+        ignored = ["spec.replicas"] if config.scaled else None
+        options = self.child(timeout=config.deadline() + 60, ignore_changes=ignored)
         if config.nodes == 1:
             made = kubernetes.apps.v1.Deployment(
                 self.child_name("server"),
-                metadata=self._metadata(annotations=annotations(config)),
+                metadata=self._metadata(annotations=annotations(config) | OWN_ALL),
                 spec=deployment(config, template),
                 opts=options,
             )
@@ -91,27 +106,21 @@ class ModelServer(PlatformComponent):
                 self.child_name("server", limit=_LONGEST_SET),
                 api_version="leaderworkerset.x-k8s.io/v1",
                 kind="LeaderWorkerSet",
-                metadata=self._metadata(annotations=annotations(config) | AWAIT_AVAILABLE),
+                metadata=self._metadata(annotations=annotations(config) | OWN_ALL | AWAIT_AVAILABLE),
                 spec=leader_worker_set(config, template),
                 opts=options,
             )
         return made
 
     def _ray(self, template: dict[str, Any], options: pulumi.ResourceOptions) -> pulumi.Resource:
-        """A RayService, behind a policy: whoever reaches Ray's own ports runs code on the nodes."""
+        """A RayService. It names the policy that guards it, so none is made before its policy is there."""
         config = self._config
-        assert config.ray_version is not None and config.controllers_namespace_name is not None  # noqa: S101, PT018
-        policy = kubernetes.networking.v1.NetworkPolicy(
-            self.child_name("ray"),
-            metadata=self._metadata(),
-            spec=ray_network_policy(selector(self._labels), config.controllers_namespace_name),
-            opts=self.child(),
-        )
+        assert config.ray_version is not None and config.network_policy_name is not None  # noqa: S101, PT018
         made: pulumi.Resource = kubernetes.apiextensions.CustomResource(
             self.child_name("server", limit=_LONGEST_RAY_SERVICE),
             api_version="ray.io/v1",
             kind="RayService",
-            metadata=self._metadata(annotations=annotations(config) | AWAIT_READY),
+            metadata=self._metadata(annotations=annotations(config) | AWAIT_READY | {GUARDED_BY: config.network_policy_name}),
             spec=ray_service(
                 template,
                 image=config.image,
@@ -120,7 +129,7 @@ class ModelServer(PlatformComponent):
                 replicas=config.replicas,
                 engine_version=config.engine_version,
             ),
-            opts=pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=[policy])),
+            opts=options,
         )
         return made
 
@@ -128,10 +137,15 @@ class ModelServer(PlatformComponent):
         return {"namespace": self._config.namespace_name, "labels": self._labels, **more}
 
     def _match(self) -> Mapping[str, str]:
-        """What tells the pods that answer from all others."""
+        """What tells the pods that answer from all others.
+
+        With the platform's own label: some network plugins (EKS' VPC CNI) open a Service to whom a policy names pods by labels
+        only if the Service's selector has all of them (aws/amazon-network-policy-controller-k8s, pkg/resolvers/endpoints.go).
+        """
+        pods = selector(self._labels) | {PART_OF: PACKAGE}
         if self._config.by_ray:
-            return selector(self._labels) | SERVING
-        return selector(self._labels) | ({WORKER_INDEX_LABEL: "0"} if self._config.nodes > 1 else {})
+            return pods | SERVING
+        return pods | ({WORKER_INDEX_LABEL: "0"} if self._config.nodes > 1 else {})
 
     def _disruption_budget(self) -> None:
         config = self._config

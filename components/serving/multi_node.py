@@ -8,7 +8,7 @@ import pulumi
 from components.serving.arguments import MASTER_PORT
 from components.serving.config import ServerConfig
 from components.serving.leader_worker_set import together
-from components.serving.manifests import API_KEY, engine_of
+from components.serving.manifests import API_KEY, engine_of, replicas
 
 LEADER, INDEX = "$(LWS_LEADER_ADDRESS)", "$(LWS_WORKER_INDEX)"
 """Variables that the LeaderWorkerSet controller gives every container (kubernetes-sigs/lws, site/content/en/docs/reference)."""
@@ -41,7 +41,7 @@ def leader_worker_set(config: ServerConfig, template: Mapping[str, Any]) -> dict
         template = together(template, config.pool.topology_key)
     spare = config.spare_accelerators >= config.parallelism.accelerators
     return {
-        "replicas": config.replicas,
+        **replicas(config),
         "startupPolicy": "LeaderCreated",
         "rolloutStrategy": {
             "type": "RollingUpdate",

@@ -1,9 +1,9 @@
-"""One replica on several nodes by Ray: the RayService that Ray Serve answers in, and who may talk to it. Pure.
+"""One replica on several nodes by Ray: the RayService that Ray Serve answers in. Pure.
 
 A RayService is ready only through Ray Serve: KubeRay hands it the applications through the dashboard of the head, and sends
 traffic to pods whose Serve proxy is healthy (ray-project/kuberay ray-operator/controllers/ray/rayservice_controller.go). So the
 engine runs inside Serve's own OpenAI application, with the arguments `vllm serve` would have, and the dashboard cannot be off: a
-token and a policy guard it.
+token and a policy (`components.security.network.flows`) guard it.
 """
 
 import json
@@ -17,7 +17,6 @@ import pulumi
 from pydantic.alias_generators import to_camel
 
 from components.serving.arguments import PORT
-from components.serving.controllers import KUBERAY_OPERATOR
 from components.serving.engine_tables import engine_table
 from components.serving.manifests import engine_of
 from components.versions import VLLM, VLLM_IMAGE
@@ -26,13 +25,31 @@ AWAIT_READY = {"pulumi.com/waitFor": json.dumps(["condition=Ready", "condition=U
 """Annotations that have Pulumi wait until the newest cluster answers: `Ready` alone is true of the one before it as well."""
 SERVING = {"ray.io/serve": "true"}
 """Label of the pods that answer, beside those of their template (KubeRay, controllers/ray/utils/constant.go)."""
-_DASHBOARD, _GCS = 8265, 6379
+GUARDED_BY = "llm-platform/guarded-by"
+"""Annotation of a RayService: the name of the NetworkPolicy without which whoever reaches Ray's own ports runs code."""
+DASHBOARD, _GCS = 8265, 6379
 _OLDEST_RAY = (2, 52)
 """The first Ray with token authentication, and without CVE-2025-62593 (KubeRay, controllers/ray/utils/validation.go)."""
 _APPLICATION = "ray.serve.llm:build_openai_app"
 _STOCK = re.compile(r"(docker\.io/)?vllm/vllm-openai([:@].*)?")
 _SERVES_ITSELF = frozenset({"host", "port"})
 """Arguments of `vllm serve` that are Serve's own business."""
+_LISTS = frozenset(
+    {
+        "allowed_media_domains",
+        "collect_detailed_traces",
+        "cudagraph_capture_sizes",
+        "device_ids",
+        "kv_cache_dtype_skip_layers",
+        "logits_processors",
+        "lora_target_modules",
+        "numa_bind_cpus",
+        "numa_bind_nodes",
+        "sleep_preserve_parameter_names",
+    }
+)
+"""Settings of the engine that are lists even with one entry (vllm/engine/arg_utils.py): of a domain that is text vLLM would allow
+every part."""
 _NOT_IN_SERVE = {"--data-parallel-size": "data parallelism", "--lora-modules": "adapters"}
 """Ray has other builders and settings for these (docs.ray.io, Serve LLM, configuration reference)."""
 
@@ -77,27 +94,6 @@ def ray_service(
                 }
             ],
         },
-    }
-
-
-def ray_network_policy(match: Mapping[str, str], operator_namespace: pulumi.Input[str]) -> dict[str, Any]:
-    """Spec of the NetworkPolicy of a RayService's pods.
-
-    Whoever reaches Ray's own ports runs code on the nodes, so only the pods themselves do. The operator reaches the dashboard,
-    through which it deploys, and Serve's port, whose health it asks for; everybody reaches Serve's port.
-    """
-    operator = {
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": operator_namespace}},
-        "podSelector": {"matchLabels": KUBERAY_OPERATOR},
-    }
-    return {
-        "podSelector": {"matchLabels": dict(match)},
-        "policyTypes": ["Ingress"],
-        "ingress": [
-            {"from": [{"podSelector": {"matchLabels": dict(match)}}]},
-            {"from": [operator], "ports": [{"protocol": "TCP", "port": _DASHBOARD}]},
-            {"ports": [{"protocol": "TCP", "port": PORT}]},
-        ],
     }
 
 
@@ -150,7 +146,7 @@ def _pod(template: Mapping[str, Any], image: str | None, ports: list[dict[str, A
 
 def _ports() -> list[dict[str, Any]]:
     """KubeRay makes its Services from the ports it finds on the head: all it needs, and not Ray's client's."""
-    named = {"gcs-server": _GCS, "dashboard": _DASHBOARD, "serve": PORT}
+    named = {"gcs-server": _GCS, "dashboard": DASHBOARD, "serve": PORT}
     return [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in named.items()]
 
 
@@ -198,7 +194,7 @@ def _setting(flag: str, values: Sequence[str], version: str) -> tuple[str, Any]:
     name = first.removeprefix("--").replace("-", "_")
     if not values:
         return name, flag == first
-    return name, _read(values[0]) if len(values) == 1 else [_read(value) for value in values]
+    return name, _read(values[0]) if len(values) == 1 and name not in _LISTS else [_read(value) for value in values]
 
 
 @cache

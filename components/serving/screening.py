@@ -6,7 +6,6 @@ advisories.yaml. No sentence repeats a value: it may be secret.
 
 import difflib
 import fnmatch
-import itertools
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,16 +17,11 @@ from typing import Any
 import yaml
 
 from components.inputs import Model
+from components.secretive import looks_secret, names_secret
 from components.versions import VLLM
 
 _HERE = Path(__file__).parent
 
-_KNOWN_SECRETS = re.compile(
-    r"\b(hf_\w{8,}|sk-[\w-]{8,}|nvapi-[\w-]{8,}|gh[opsur]_\w{8,}|github_pat_\w{8,}|glpat-[\w-]{8,}|pul-\w{8,}|xox[abprs]-[\w-]{8,}"
-    r"|(AKIA|ASIA)[A-Z0-9]{12,}|AIza[\w-]{20,}|eyJ[\w-]{8,}\.)|-----BEGIN"
-)
-_DIGEST = re.compile(r"\b([0-9a-f]{64}|[0-9a-f]{40})\b")
-_SECRET_NAME = re.compile(r"(^|_)(TOKEN|API_?KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?|(SECRET_|PRIVATE_|ACCESS_)KEY)(_ID)?$")
 _NUMBER = re.compile(r"-\d+")
 """A value that begins like a flag; with a point in it, vLLM's parser takes it for one."""
 
@@ -39,11 +33,13 @@ class Refusal(Model):
     flags: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
     key: str | None = None
-    """Only this key of a flag that takes JSON."""
+    """Only keys of this pattern, at any depth of a flag that takes JSON."""
     values: tuple[str, ...] = ()
     """Only these values (patterns); any when empty."""
     harmless: tuple[str, ...] = ()
     """All but these values."""
+    form: str = ""
+    """All but values of this form, a regular expression."""
     reason: str
     source: str
     remedy: str
@@ -51,9 +47,16 @@ class Refusal(Model):
     def meets(self, value: str) -> bool:
         """Whether it refuses this value."""
         plain = value.strip().lower()
-        if "$(" in plain or not (self.values or self.harmless):
+        if "$(" in plain or not self.some_pass:
             return True
+        if self.form:
+            return not re.fullmatch(self.form, plain)
         return any(fnmatch.fnmatchcase(plain, each) for each in self.values) if self.values else plain not in self.harmless
+
+    @property
+    def some_pass(self) -> bool:
+        """Whether there are values that it does not refuse."""
+        return bool(self.values or self.harmless or self.form)
 
     def sentence(self, name: str) -> str:
         """Why `name` is refused and what to do instead."""
@@ -79,23 +82,30 @@ class Flag:
 
 @dataclass(frozen=True)
 class Argument:
-    """A flag as given, with its values as (key, value); the key is empty where the value is not JSON."""
+    """A flag as given, with its values as (path, value); the path, with points in it, is empty where the value is not JSON."""
 
     flag: Flag
     spelling: str
     values: tuple[tuple[str, str], ...]
 
 
-def screen_arguments(extra: Sequence[str], *, version: str, owned: Mapping[str, str]) -> None:
+LOGGING = frozenset({"requests-logged", "answers-logged", "bodies-logged"})
+"""Refusals that a model is let off which is flagged as one that logs what people ask."""
+
+
+def screen_arguments(
+    extra: Sequence[str], *, version: str, owned: Mapping[str, str], let_off: Collection[str] = frozenset()
+) -> None:
     """Raise ValueError with one sentence for the first argument that must not reach vLLM `version`.
 
     `owned`: flags that the platform sets itself, each with the setting to use instead; it covers all their spellings.
+    `let_off`: refusals that do not count.
     """
     flags = engine_flags(version) if extra else {}
     settings = {spelling: setting for flag, setting in owned.items() for spelling in flags.get(flag, Flag((flag,))).spellings}
     for argument in _arguments(extra, version):
         for refusal in _refused():
-            if _refuses(refusal, argument):
+            if refusal.id not in let_off and _refuses(refusal, argument):
                 raise ValueError(refusal.sentence(argument.spelling))
         if argument.spelling in settings:
             raise ValueError(f"{argument.spelling} is set by this platform; use {settings[argument.spelling]}")
@@ -106,20 +116,24 @@ def screen_arguments(extra: Sequence[str], *, version: str, owned: Mapping[str, 
             )
 
 
-def screen_environment(environment: Mapping[str, str], owned: Mapping[str, str], *, version: str = VLLM) -> None:
+def screen_environment(
+    environment: Mapping[str, str], owned: Mapping[str, str], *, version: str = VLLM, let_off: Collection[str] = frozenset()
+) -> None:
     """Raise ValueError with one sentence for the first variable that must not reach vLLM `version`.
 
-    `owned`: variables that the platform sets itself, each with the setting to use instead.
+    `owned`: variables that the platform sets itself, each with the setting to use instead. `let_off` as for arguments.
     """
     known, gone = engine_variables(version) if environment else (frozenset(), {})
     for name, value in environment.items():
-        shown = name if re.fullmatch(r"\w+", name) and not looks_secret(name) else "A variable"
+        shown = shown_variable(name)
         for refusal in _refused():
+            if refusal.id in let_off:
+                continue
             if any(fnmatch.fnmatchcase(name, each) for each in refusal.variables) and refusal.meets(value):
                 raise ValueError(refusal.sentence(shown))
         if name in owned:
             raise ValueError(f"{shown} is set by this platform; {owned[name]}")
-        if _SECRET_NAME.search(name.upper()) or looks_secret(value) or looks_secret(name):
+        if names_secret(name) or looks_secret(value) or looks_secret(name):
             raise ValueError(
                 f"{shown} looks like a secret, and everybody who may read pods reads their environment; keep it in a Secret"
             )
@@ -129,6 +143,11 @@ def screen_environment(environment: Mapping[str, str], owned: Mapping[str, str],
             raise ValueError(f"vLLM {version} has no {shown}; {gone[name]}")
         if name.startswith("VLLM_") and name not in known:
             raise ValueError(f"vLLM {version} has no {shown}; {_near(name, known, 'leave it out')}")
+
+
+def shown_variable(name: str) -> str:
+    """A variable's name for a sentence, where it is one."""
+    return name if re.fullmatch(r"\w+", name) and not looks_secret(name) else "A variable"
 
 
 _SHOWN = 3
@@ -151,12 +170,6 @@ def check_engine_version(version: str, accepted: Collection[str]) -> str | None:
 
 def _more(number: int) -> str:
     return f" and {number} more (components/serving/advisories.yaml)" if number > 0 else ""
-
-
-def looks_secret(text: str) -> bool:
-    """Whether a credential seems to be in it: a known kind, or letters and digits in no order that a word has."""
-    runs = re.findall(r"[A-Za-z0-9]{20,}", _DIGEST.sub("", text))
-    return bool(_KNOWN_SECRETS.search(text)) or any(_changes(run) >= 0.4 for run in runs)
 
 
 @cache
@@ -185,8 +198,13 @@ def _refuses(refusal: Refusal, argument: Argument) -> bool:
     if argument.spelling in argument.flag.negative or not set(refusal.flags) & set(argument.flag.spellings):
         return False
     if refusal.key is None:
-        return not (refusal.values or refusal.harmless) or any(refusal.meets(value) for _, value in argument.values)
-    return any(key == refusal.key and refusal.meets(value) for key, value in argument.values)
+        return not refusal.some_pass or any(refusal.meets(value) for _, value in argument.values)
+    return any(_under(path, refusal.key) and refusal.meets(value) for path, value in argument.values)
+
+
+def _under(path: str, key: str) -> bool:
+    """Whether a value stands at or below a key of this pattern."""
+    return any(fnmatch.fnmatchcase(step.rstrip("+"), key) for step in path.split("."))
 
 
 def _arguments(extra: Sequence[str], version: str) -> Iterator[Argument]:
@@ -217,8 +235,7 @@ def _arguments(extra: Sequence[str], version: str) -> Iterator[Argument]:
                 )
         if flag.negative and values:
             raise ValueError(f"{spelling} takes no value; write {flag.spellings[0]} or {min(flag.negative)}")
-        keyed = [(path.rstrip("+").rpartition(".")[2] if dot else "", each) for each in values]
-        yield Argument(flag, spelling, tuple(pair for key, each in keyed for pair in _settings(key, each)))
+        yield Argument(flag, spelling, tuple(pair for each in values for pair in _settings(path, each)))
         position = end
 
 
@@ -263,26 +280,26 @@ def _resolve(written: str, version: str, position: int) -> tuple[Flag, str, str]
     raise ValueError(f"vLLM {version} has no flag {shown}; {_near(word, flags, 'vllm serve --help=all lists its flags')}")
 
 
-def _settings(key: str, value: str) -> Iterator[tuple[str, str]]:
-    """What a value sets: (key, value) for every plain value within JSON, itself otherwise."""
+def _settings(path: str, value: str) -> Iterator[tuple[str, str]]:
+    """What a value sets: (path, value) for every plain value within JSON, itself otherwise."""
     try:
         content = json.loads(value) if value.lstrip().startswith(("{", "[")) else value
     except ValueError:
         content = value
-    yield from _leaves(key, content)
+    yield from _leaves(path, content)
 
 
-def _leaves(key: str, content: Any) -> Iterator[tuple[str, str]]:
+def _leaves(path: str, content: Any) -> Iterator[tuple[str, str]]:
     if isinstance(content, Mapping):
         for inner, each in content.items():
             # Keys are checked for secrets as values are.
             yield "", inner
-            yield from _leaves(inner.rpartition(".")[2], each)
+            yield from _leaves(f"{path}.{inner}", each)
     elif isinstance(content, list):
         for each in content:
-            yield from _leaves(key, each)
+            yield from _leaves(path, each)
     else:
-        yield key, content if isinstance(content, str) else json.dumps(content)
+        yield path, content if isinstance(content, str) else json.dumps(content)
 
 
 def _inverse(flag: str) -> str:
@@ -295,12 +312,6 @@ def _inverse(flag: str) -> str:
 def _near(word: str, known: Collection[str], otherwise: str) -> str:
     close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.75)
     return f"did you mean {close[0]}?" if close else otherwise
-
-
-def _changes(run: str) -> float:
-    """Share of neighbours that differ in kind: lower case, upper case, digit."""
-    kinds = ["0" if char.isdigit() else "A" if char.isupper() else "a" for char in run]
-    return sum(a != b for a, b in itertools.pairwise(kinds)) / (len(run) - 1)
 
 
 def _ordered(version: str) -> tuple[int, ...]:

@@ -1,25 +1,28 @@
 """Who may read and who may write the models of one prefix of a bucket: two service accounts, each with a role of its own."""
 
 from collections.abc import Callable
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.base import PlatformComponent, labels
 from components.inputs import InputText, Model, validate
 from components.ordering import known_after
+from components.security.irsa import IrsaRole, OidcProvider, OidcProviderArgs, irsa_annotations
 from components.security.pod_identity import PodIdentity
 from components.security.policies import Statement
 from components.storage.bucket_policies import reader_statements, writer_statements
 
 
 class ModelBucketAccessArgs(TypedDict):
-    """Inputs of `ModelBucketAccess`."""
+    """Inputs of `ModelBucketAccess`: the bucket, and either `cluster_name` or `oidc_provider`."""
 
-    cluster_name: pulumi.Input[str]
-    """Name of the EKS cluster; pods of no other can use the roles."""
+    cluster_name: NotRequired[pulumi.Input[str]]
+    """Name of the EKS cluster whose agent hands out the roles (Pod Identity); pods of no other can use them."""
+    oidc_provider: NotRequired[OidcProviderArgs]
+    """Who vouches for the pods where there is no such agent (IRSA)."""
     namespace_name: pulumi.Input[str]
     """Namespace of the servers and downloads."""
     bucket_arn: pulumi.Input[str]
@@ -30,15 +33,25 @@ class ModelBucketAccessArgs(TypedDict):
     """Where the models of these accounts lie, e.g. `models/qwen`."""
     writes: NotRequired[bool]
     """Whether there is a writer; true by default."""
+    image_pull_secrets: NotRequired[list[pulumi.Input[str]]]
+    """Secrets of the namespace that pods of these accounts pull images with; none by default."""
 
 
 class _Config(Model):
-    cluster_name: InputText
+    cluster_name: InputText | None = None
+    oidc_provider: OidcProvider | None = None
     namespace_name: InputText
     bucket_arn: InputText
     kms_key_arn: InputText
     prefix: str = Field(min_length=1, examples=["models/qwen"])
     writes: bool = True
+    image_pull_secrets: tuple[InputText, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_identity(self) -> "_Config":
+        if (self.cluster_name is None) == (self.oidc_provider is None):
+            raise ValueError("an account has one identity; give either cluster_name or oidc_provider")
+        return self
 
 
 class ModelBucketAccess(PlatformComponent):
@@ -60,25 +73,49 @@ class ModelBucketAccess(PlatformComponent):
     def _account(
         self, role: str, statements: Callable[[pulumi.Input[str], pulumi.Input[str], str], list[Statement]]
     ) -> pulumi.Output[str]:
-        config = self._config
-        account = kubernetes.core.v1.ServiceAccount(
-            self.child_name(role),
-            metadata={"namespace": config.namespace_name, "labels": labels("model-bucket", self._name, "storage")},
-            automount_service_account_token=False,
-            opts=self.child(),
-        )
+        allowed = statements(self._config.bucket_arn, self._config.kms_key_arn, self._config.prefix)
+        return self._by_token(role, allowed) if self._config.oidc_provider else self._by_agent(role, allowed)
+
+    def _by_agent(self, role: str, allowed: list[Statement]) -> pulumi.Output[str]:
+        """Made first: the agent is told of the account."""
+        account = self._service_account(role, {})
         identity = PodIdentity(
             self.child_name(role),
             {
-                "cluster_name": config.cluster_name,
-                "statements": statements(config.bucket_arn, config.kms_key_arn, config.prefix),
-                "service_accounts": {
-                    role: {
-                        "namespace_name": config.namespace_name,
-                        "service_account_name": account.metadata["name"],
-                    }
-                },
+                "cluster_name": cast(pulumi.Input[str], self._config.cluster_name),
+                "statements": allowed,
+                "service_accounts": {role: {"namespace_name": self._config.namespace_name, "service_account_name": account}},
             },
             opts=self.child(),
         )
-        return known_after(account.metadata["name"], identity.role_arn)
+        return known_after(account, identity.role_arn)
+
+    def _by_token(self, role: str, allowed: list[Statement]) -> pulumi.Output[str]:
+        """Made last: role and account name each other, so the account's name is fixed."""
+        name, provider = self.child_name(role), self._config.oidc_provider
+        assert provider is not None  # noqa: S101 - for the type checker
+        identity = IrsaRole(
+            name,
+            {
+                "oidc_provider": provider.args(),
+                "service_account": {"namespace_name": self._config.namespace_name, "service_account_name": name},
+                "statements": allowed,
+            },
+            opts=self.child(),
+        )
+        return self._service_account(role, {"name": name, "annotations": irsa_annotations(identity.role_arn)})
+
+    def _service_account(self, role: str, more: dict[str, Any]) -> pulumi.Output[str]:
+        account = kubernetes.core.v1.ServiceAccount(
+            self.child_name(role),
+            metadata={
+                "namespace": self._config.namespace_name,
+                "labels": labels("model-bucket", self._name, "storage"),
+                **more,
+            },
+            automount_service_account_token=False,
+            image_pull_secrets=[{"name": secret} for secret in self._config.image_pull_secrets] or None,
+            opts=self.child(),
+        )
+        made: pulumi.Output[str] = account.metadata["name"]
+        return made

@@ -12,7 +12,7 @@ from components.inputs import InputText, Model, validate
 from components.security.account import service_account
 from components.storage.download_job import Around, download_job, job_name, program, vocabularies_of, wishes
 from components.storage.layout import MODEL_ROOT, below, repository_directory
-from components.types import NodePool, NodePoolArgs, Repository, Revision, SecretKey, SecretKeyArgs
+from components.types import Checksum, NodePool, NodePoolArgs, Repository, Revision, SecretKey, SecretKeyArgs
 from components.versions import VLLM_IMAGE
 
 _DOWNLOAD_MIB_PER_SECOND = 20
@@ -26,6 +26,8 @@ class RepositoryArgs(TypedDict):
     """Owner and name."""
     revision: str
     """Commit of 40 hexadecimal digits."""
+    checksum: NotRequired[str | None]
+    """SHA-256 of the list of its files, which the log of a download tells: with it nothing else is taken, whoever serves it."""
 
 
 class AdapterRepositoryArgs(RepositoryArgs):
@@ -46,6 +48,8 @@ class ModelDownloadArgs(TypedDict):
     """Repository on Hugging Face, e.g. `Qwen/Qwen2.5-7B-Instruct-AWQ`."""
     revision: str
     """Commit of the repository, 40 hexadecimal digits: a branch may change under a running model."""
+    checksum: NotRequired[str | None]
+    """SHA-256 of the list of its files, which the log of a download tells: with it nothing else is taken, whoever serves it."""
     weights_gib: float
     """Size of all weights in GiB; decides how long the download may take."""
     claim_name: NotRequired[pulumi.Input[str]]
@@ -70,6 +74,8 @@ class ModelDownloadArgs(TypedDict):
     """Labels of pods on whose node it should run, for a volume that one node at a time has."""
     service_account_name: NotRequired[pulumi.Input[str]]
     """Service account with an identity for the buckets; one of its own without any by default."""
+    image_pull_secrets: NotRequired[list[pulumi.Input[str]]]
+    """Secrets of the namespace that the pods of its own service account pull images with; none by default."""
     region: NotRequired[str]
     """AWS region of the buckets."""
     model_type: NotRequired[str]
@@ -81,6 +87,7 @@ class ModelDownloadArgs(TypedDict):
 class _Repository(Model):
     source: Repository
     revision: Revision
+    checksum: Checksum | None = None
 
 
 class _Adapter(_Repository):
@@ -102,6 +109,7 @@ class _Config(_Repository):
     pool: NodePool | None = None
     beside: Mapping[str, str] | None = None
     service_account_name: InputText | None = None
+    image_pull_secrets: tuple[InputText, ...] = ()
     region: str | None = Field(None, min_length=1, examples=["us-east-1"])
     model_type: str = Field("", examples=["gpt_oss"])
     image: str = Field(VLLM_IMAGE, min_length=1)
@@ -159,7 +167,8 @@ class ModelDownload(PlatformComponent):
         around = Around(
             image=config.image,
             config_map=settings.metadata["name"],
-            service_account=config.service_account_name or service_account(self, config.namespace_name, common),
+            service_account=config.service_account_name
+            or service_account(self, config.namespace_name, common, pull_secrets=config.image_pull_secrets),
             claim_name=config.claim_name,
             token=config.token_secret,
             pool=config.pool,
@@ -203,4 +212,5 @@ def download_seconds(weights_gib: float) -> int:
 
 
 def _wish(repository: _Repository) -> dict[str, Any]:
-    return {"source": repository.source, "revision": repository.revision}
+    checksum = {"checksum": repository.checksum} if repository.checksum else {}
+    return {"source": repository.source, "revision": repository.revision, **checksum}

@@ -151,6 +151,11 @@ class Architecture:
     warnings: tuple[str, ...] = ()
     """What was assumed because the configuration did not say, one sentence each."""
 
+    @property
+    def encoders(self) -> frozenset[str]:
+        """Which of `vision` and `audio` it has an encoder for whose size is known."""
+        return frozenset(weight.name.partition(".")[0] for weight in self.encoder)
+
     def parameters(self) -> int:
         """Numbers in all weights of the checkpoint, with a tied head counted once."""
         inside = (w for layer in self.layers for w in layer.weights if not w.name.endswith(".absorbed"))

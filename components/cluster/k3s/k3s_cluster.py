@@ -6,7 +6,8 @@ drained where its pods cannot stay. The scripts change only what is not as wante
 failed creation has no deletion: what is done when a host leaves hangs on resources that come before k3s does.
 """
 
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -14,7 +15,7 @@ import pulumi_command as command
 import yaml
 
 from components.base import PlatformComponent
-from components.cluster.contract import ClusterContract
+from components.cluster.contract import PRIVATE, ApiAddress, ApiServer, ClusterContract
 from components.cluster.k3s.config import registries_file
 from components.cluster.k3s.hosts import Bastion, Host, Ssh, in_url
 from components.cluster.k3s.nodes import (
@@ -35,6 +36,10 @@ from components.cluster.k3s.scripts import launcher
 from components.cluster.k3s.settings import K3sClusterArgs, K3sSettings
 from components.cluster.k3s.versions import minor_version
 from components.inputs import validate
+
+API_PORT = 6443
+PODS, API_SERVICE = "10.42.0.0/16", "10.43.0.1/32"
+"""Addresses of pods, and of the Service `kubernetes`: k3s' own, which the settings leave alone (docs.k3s.io, "k3s server")."""
 
 _LOOK = 120
 _INSTALL = 1800
@@ -130,6 +135,8 @@ class K3sCluster(PlatformComponent):
             kubernetes_version=minor_version(self._settings.version),
             node_pools=tuple(pool.contract() for pool in self._settings.node_pools),
             storage_classes=("local-path",),
+            api_server=api_server([host.address for host in self._settings.servers.values()]),
+            has_metrics_server=True,
         )
 
     def _node(
@@ -220,6 +227,26 @@ class K3sCluster(PlatformComponent):
             add_previous_output_in_env=False,
             opts=options,
         )
+
+
+def api_server(servers: Sequence[str]) -> ApiServer:
+    """Where the API server of a cluster with servers of these addresses is.
+
+    Its calls of webhooks come to pods on other nodes from the address of flannel's interface, the first of the node's own part of
+    the pods' range (cloudnativelabs/kube-router#332); which part that is, only the cluster knows.
+    """
+    known = [_range(address) for address in servers]
+    # Where a server has a name, its address is not known here.
+    ranges = tuple(dict.fromkeys(cidr for found in known for cidr in found))
+    answers = (*(ApiAddress(cidr, API_PORT) for cidr in ranges), ApiAddress(API_SERVICE))
+    return ApiServer(answers_at=answers, calls_from=(*ranges, PODS))
+
+
+def _range(address: str) -> tuple[str, ...]:
+    try:
+        return (str(ipaddress.ip_network(address)),)
+    except ValueError:
+        return PRIVATE
 
 
 def connection(host: Host, ssh: Ssh) -> command.remote.ConnectionArgs:

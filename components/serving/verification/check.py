@@ -305,10 +305,12 @@ def check_model(
     """
     service, namespace = expected["service"], expected["namespace"]
     faults = []
-    if len(replicas) != expected["replicas"]:
+    least, most = expected["replicas"], expected["most_replicas"]
+    if not least <= len(replicas) <= most:
         pods = f"kubectl -n {namespace} get pods -l {_selector(expected)}"
         faults.append(
-            f"{expected['replicas_service']} leads to {len(replicas)} ready replicas, planned were {expected['replicas']}; "
+            f"{expected['replicas_service']} leads to {len(replicas)} ready replicas, planned were "
+            f"{least if least == most else f'{least} to {most}'}; "
             f"see which ones are missing with `{pods}`"
         )
     findings = [Finding("all replicas", "number", tuple(faults))]

@@ -34,6 +34,9 @@ class Expectation(Model):
     metrics: tuple[str, ...]
     """Names at /metrics after a request was answered, as the wire has them."""
     replicas: int
+    """How many there are; at least one where an autoscaler adds the others."""
+    most_replicas: int
+    """The same, or the most that an autoscaler may ask for."""
     nodes_per_replica: int
     """Pods of one replica; the first one, the leader, answers for it."""
     container: str

@@ -38,6 +38,8 @@ class ModelVerificationArgs(TypedDict):
     """The pool of the server."""
     api_key_secret: NotRequired[SecretKeyArgs | None]
     """The key clients must send; none for a server that asks for none."""
+    image_pull_secrets: NotRequired[list[pulumi.Input[str]]]
+    """Secrets of the namespace that the pods of its own service account pull images with; none by default."""
 
 
 class _Config(Model):
@@ -46,6 +48,7 @@ class _Config(Model):
     expectation: InputText
     pool: NodePool
     api_key_secret: SecretKey | None = None
+    image_pull_secrets: tuple[InputText, ...] = ()
 
 
 class ModelVerification(PlatformComponent):
@@ -68,7 +71,7 @@ class ModelVerification(PlatformComponent):
             immutable=True,
             opts=self.child(),
         )
-        account = service_account(self, config.namespace_name, common)
+        account = service_account(self, config.namespace_name, common, pull_secrets=config.image_pull_secrets)
         job = kubernetes.batch.v1.Job(
             self.child_name("verification"),
             metadata=metadata,

@@ -40,10 +40,10 @@ def faults_of_pods(expected: Expectation, pods: Sequence[Pod]) -> list[str]:
 
 
 def _counted(expected: Expectation, pods: Sequence[Pod]) -> Iterator[str]:
-    wanted = expected.replicas * expected.nodes_per_replica
-    if len(pods) != wanted:
+    least, most = (number * expected.nodes_per_replica for number in (expected.replicas, expected.most_replicas))
+    if not least <= len(pods) <= most:
         yield (
-            f"{expected.service} has {len(pods)} pods, planned were {wanted}; "
+            f"{expected.service} has {len(pods)} pods, planned were {least if least == most else f'{least} to {most}'}; "
             f"`kubectl -n {expected.namespace} get events` says why, and `pulumi up` restores a number changed by hand"
         )
     for pod in pods:

@@ -36,6 +36,7 @@ def _expectation(config: ServerConfig, namespace: str, template: Mapping[str, An
         engine_version=config.engine_version,
         metrics=expected_metrics(config.engine_version, lora=config.lora is not None, speculative=config.speculative is not None),
         replicas=config.replicas,
+        most_replicas=config.most_replicas,
         nodes_per_replica=config.nodes,
         container=ENGINE,
         image=engine["image"],

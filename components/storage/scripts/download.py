@@ -3,12 +3,13 @@
 Runs in the engine's image: `python3 download.py WISHES`, with huggingface_hub and, for buckets, boto3. WISHES is a JSON file:
 
     {"to": "/models" or "s3://bucket/prefix", "from": null or "s3://bucket/prefix", "include": [...], "exclude": [...],
-     "repositories": [{"source": "owner/name", "revision": "<commit>", "adapter": null or
+     "repositories": [{"source": "owner/name", "revision": "<commit>", "checksum": null or "<64 digits>", "adapter": null or
                        {"name": "...", "rank": 16, "bases": ["..."]}}]}
 
 Each repository gets the directory OWNER--NAME/REVISION below `to`. A directory is complete when it has llm-platform-complete, the
-checksum of llm-platform-manifest.json, which has size and SHA-256 of each file; a complete one is not fetched again. Exit status:
-0 all there, 64 what no second try can mend (said in one sentence), anything else worth another try.
+checksum of llm-platform-manifest.json, which has size and SHA-256 of each file; a complete one is not fetched again. With a
+checksum of its own a repository has to be exactly that, whatever the hub or a bucket says. Exit status: 0 all there, 64 what no
+second try can mend (said in one sentence), anything else worth another try.
 """
 
 import contextlib
@@ -45,7 +46,8 @@ def main(wishes_file: str) -> None:
         where = f"{repository['source'].replace('/', '--')}/{repository['revision']}"
         told = f"{repository['source']} at {repository['revision']}"
         if is_complete(target, where):
-            say(f"{told} is complete in {target.name}/{where}")
+            text = target.read(f"{where}/{MANIFEST}") or ""
+            say(f"{told} is complete in {target.name}/{where}, checksum {checked(text, told, repository.get('checksum'))}")
         else:
             say(f"fetching {told} to {target.name}/{where}")
             if mirror is not None:
@@ -53,7 +55,10 @@ def main(wishes_file: str) -> None:
             else:
                 files = from_hub(repository, target, where, wishes["include"], wishes["exclude"])
             check_whole(target, where, files, told, repository.get("adapter") is not None)
-            finish(target, where, repository, files)
+            text = listed(repository, files)
+            checksum = checked(text, told, repository.get("checksum"))
+            finish(target, where, text, checksum)
+            say(f"fetched {told}, checksum {checksum}")
         if repository.get("adapter"):
             check_adapter(target, where, told, repository["adapter"])
     for vocabulary in wishes.get("vocabularies", []):
@@ -184,13 +189,28 @@ def check_adapter(target: "Place", where: str, told: str, declared: Mapping[str,
         )
 
 
-def finish(target: "Place", where: str, repository: Mapping[str, Any], files: Files) -> None:
-    """Write the list of what is there, then the mark that says so."""
-    text = json.dumps(
+def listed(repository: Mapping[str, Any], files: Files) -> str:
+    """The list of what is there: the same files of the same commit have the same text, wherever they came from."""
+    return json.dumps(
         {"source": repository["source"], "revision": repository["revision"], "files": files}, sort_keys=True, indent=1
     )
+
+
+def checked(text: str, told: str, expected: str | None) -> str:
+    """The checksum of a list of files, which says all of them are the expected ones."""
+    found = hashlib.sha256(text.encode()).hexdigest()
+    if expected and found != expected:
+        raise HopelessError(
+            f"{told} has the checksum {found}, and {expected} is expected: its files are not those that were reviewed; "
+            f"remove what was fetched, and correct checksum only if a copy you trust has the same"
+        )
+    return found
+
+
+def finish(target: "Place", where: str, text: str, checksum: str) -> None:
+    """Write the list of what is there, then the mark that says so."""
     target.write(f"{where}/{MANIFEST}", text)
-    target.write(f"{where}/{COMPLETE}", hashlib.sha256(text.encode()).hexdigest())
+    target.write(f"{where}/{COMPLETE}", checksum)
     target.tidy(where)
 
 

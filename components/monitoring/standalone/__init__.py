@@ -1,0 +1,1 @@
+"""Prometheus, Alertmanager and Grafana as objects of our own."""

@@ -1,0 +1,24 @@
+"""Who may talk to whom: NetworkPolicies, and what they amount to."""
+
+from components.security.network.policies import (
+    NetworkBlockArgs,
+    NetworkDnsArgs,
+    NetworkFlowArgs,
+    NetworkPodsArgs,
+    NetworkPolicyArgs,
+    NetworkPortArgs,
+    NetworkProtocol,
+)
+from components.security.network.policy_set import NetworkPolicySet, NetworkPolicySetArgs
+
+__all__ = [
+    "NetworkBlockArgs",
+    "NetworkDnsArgs",
+    "NetworkFlowArgs",
+    "NetworkPodsArgs",
+    "NetworkPolicyArgs",
+    "NetworkPolicySet",
+    "NetworkPolicySetArgs",
+    "NetworkPortArgs",
+    "NetworkProtocol",
+]

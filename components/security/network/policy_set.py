@@ -1,0 +1,80 @@
+"""The NetworkPolicies of one namespace: nothing passes but what is named."""
+
+from collections.abc import Mapping
+from typing import NotRequired, TypedDict
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+from pydantic import Field, field_validator
+
+from components.base import PlatformComponent, labels
+from components.inputs import InputText, Model, validate
+from components.ordering import known_after
+from components.security.network.manifests import default_deny, policy_spec, reasons
+from components.security.network.policies import Dns, NetworkDnsArgs, NetworkPolicyArgs, Policy
+from components.security.network.reachability import REASONS
+from components.types import DnsLabel
+
+DEFAULT_DENY = "default-deny"
+
+
+class NetworkPolicySetArgs(TypedDict):
+    """Inputs of `NetworkPolicySet`."""
+
+    namespace_name: pulumi.Input[str]
+    """The namespace; one set for each."""
+    policies: dict[str, NetworkPolicyArgs]
+    """What may pass, by a name of one's own; `components.security.network.flows` writes those of this platform."""
+    dns: NotRequired[NetworkDnsArgs]
+    """Who resolves names; the cluster's CoreDNS by default."""
+
+
+class _Config(Model):
+    namespace_name: InputText
+    policies: Mapping[DnsLabel, Policy]
+    dns: Dns = Field(default_factory=Dns)
+
+    @field_validator("policies")
+    @classmethod
+    def _names_are_free(cls, policies: Mapping[str, Policy]) -> Mapping[str, Policy]:
+        if DEFAULT_DENY in policies:
+            raise ValueError(f"{DEFAULT_DENY} is the policy that every set has; use another name, e.g. {DEFAULT_DENY}-mine")
+        return policies
+
+
+class NetworkPolicySet(PlatformComponent):
+    """Closes every pod of a namespace both ways, and opens what its policies name.
+
+    Make it before the pods: what takes the namespace's name from it waits for the policies, and goes before them.
+    """
+
+    namespace_name: pulumi.Output[str]
+    """The namespace, known once all policies are there."""
+    policy_names: pulumi.Output[dict[str, str]]
+    """Names of the policies, by the keys they were given under."""
+
+    def __init__(self, name: str, args: NetworkPolicySetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        self._config = config = validate(_Config, args, f"NetworkPolicySet {name}")
+        self._labels = labels("network-policy", name, "security")
+        closed = self._policy(DEFAULT_DENY, default_deny(), "nothing passes that no other policy names")
+        opened = {key: self._policy(key, policy_spec(each, config.dns), reasons(each)) for key, each in config.policies.items()}
+        self._policies: dict[str, pulumi.Output[str]] = {key: each.metadata["name"] for key, each in opened.items()}
+        # Their namespaces repeat an input, so a preview knows the name although the objects are not there.
+        there = [each.metadata["namespace"] for each in (closed, *opened.values())]
+        self.namespace_name = known_after(config.namespace_name, *there)
+        self.policy_names = pulumi.Output.all(**self._policies)
+        self.finish()
+
+    @property
+    def policies(self) -> Mapping[str, pulumi.Output[str]]:
+        """As `policy_names`, for programs: a new policy leaves the names of the others known in a preview."""
+        return self._policies
+
+    def _policy(self, key: str, spec: dict[str, object], why: str) -> "kubernetes.networking.v1.NetworkPolicy":
+        return kubernetes.networking.v1.NetworkPolicy(
+            self.child_name(key),
+            metadata={"namespace": self._config.namespace_name, "labels": self._labels, "annotations": {REASONS: why}},
+            spec=spec,
+            opts=self.child(),
+        )
