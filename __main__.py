@@ -6,8 +6,8 @@ import pulumi
 
 import foundation
 import settings
-from components.security import Namespace, PodSecurityLevel
-from serve import checked, controllers, prepull, serve
+from scale import autoscale, scalers
+from serve import checked, controllers, flows, prepull, serve
 
 config = settings.load()
 file = settings.stack_file(pulumi.get_stack())
@@ -16,29 +16,27 @@ plan = settings.plan(config, file, Path(__file__).parent)
 below = foundation.lay(config, plan, file)
 cluster = below.cluster
 
-namespaces = {
-    role: Namespace(
-        role,
-        {"namespace_name": namespace, "level": level, "kubernetes_version": cluster.kubernetes_version},
-        opts=pulumi.ResourceOptions(provider=below.provider),
-    ).namespace_name
-    for role, namespace, level in (
-        ("models", config.namespaces.models, PodSecurityLevel.RESTRICTED),
-        ("node-agents", config.namespaces.node_agents, PodSecurityLevel.PRIVILEGED),
-    )
-}
-equipped = foundation.equip(config, below, namespaces)
-joined = controllers(config, plan, below)
-pulled = prepull(config, plan, below, namespaces)
+rooms = foundation.partition(config, below, {name: flows(name, config, plan) for name in config.models})
+secrets = foundation.make_secrets(config, below, rooms.names)
+equipped = foundation.equip(config, below, secrets)
+joined = controllers(config, plan, below, rooms)
+pulled = prepull(config, plan, below, secrets)
+watched = foundation.watch(config, plan, below, secrets)
+scaling = scalers(config, below, rooms)
 servers = {
-    name: serve(name, config, plan, below, namespaces, after=[*joined, *equipped[model.node_pool], pulled[model.node_pool]])
+    name: serve(name, config, plan, below, rooms, secrets, after=[*joined, *equipped[model.node_pool], pulled[model.node_pool]])
     for name, model in config.models.items()
 }
+
+for name, server in servers.items():
+    space = secrets.namespaces[config.namespace_of(name)]
+    autoscale(name, config, plan, below, space, server, watched.prometheus_url, after=[*scaling])
 
 pulumi.export("cluster", {"name": config.cluster.name, "identifier": cluster.identifier})
 for key, value in below.exports.items():
     pulumi.export(key, value)
-pulumi.export("namespaces", namespaces)
+pulumi.export("namespaces", rooms.names)
 pulumi.export("models", {name: {"url": s.url, "arguments": s.arguments} for name, s in servers.items()})
 pulumi.export("plans", {name: planned.summary() for name, planned in plan.models.items()})
+pulumi.export("monitoring", watched.exports())
 pulumi.export("verification", {name: server.expectation for name, server in servers.items() if checked(config, plan, name)})

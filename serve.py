@@ -1,41 +1,66 @@
 """What a model entry of a stack becomes: its files, its server, and the check that it answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pulumi
 
-from components.security import Namespace, PodSecurityLevel
+from components.security.network.flows import ModelFlows, Spans
 from components.serving import ImagePrepull, KubeRayOperator, LeaderWorkerSetController, ModelServer, ModelVerification
 from components.serving.config import ModelServerArgs
 from components.serving.controllers import ControllerArgs
 from components.serving.engine_images import engine_on
 from components.serving.groups import LoraArgs, MultiNode, SpeculativeArgs
-from components.types import SecretKeyArgs
-from foundation import Foundation, ModelFiles, Storing, store
+from components.storage.download_job import vocabularies_of
+from foundation import Foundation, MadeSecrets, ModelFiles, Namespaces, Storing, store
+from foundation.models import IN_BUCKET
 from planner.stack import ModelPlan, StackPlan
-from settings.models import ModelSettings, SecretKeySettings
+from settings.cache import CacheKind
+from settings.models import ModelSettings
+from settings.planning import quota_uses
 from settings.sections import Settings
-
-Namespaces = Mapping[str, pulumi.Output[str]]
-"""By role: `models` and `node-agents`."""
+from settings.tenants import spare
 
 
-def controllers(config: Settings, plan: StackPlan, below: Foundation) -> list[pulumi.Resource]:
-    """What keeps the pods of replicas together that span nodes, where there are any; in a namespace of their own."""
-    wanted = {model.multi_node for name, model in config.models.items() if plan.models[name].placement.nodes > 1}
-    on_cluster = pulumi.ResourceOptions(provider=below.provider)
+def flows(name: str, config: Settings, plan: StackPlan) -> ModelFlows:
+    """Whom the pods of a model have to reach, and who them."""
+    model = config.models[name]
+    kind, mirror = model.cache.kind, model.cache.mirror
+    vocabularies = vocabularies_of(plan.models[name].placement.model.architecture.name)
+    return ModelFlows(
+        name=name,
+        clients=[client.peer() for client in model.clients],
+        streams=kind is CacheKind.S3_STREAM,
+        media=model.media is not None and model.media.fetches,
+        multi_node=_kept_by(model, plan.models[name]),
+        verified=model.verify and checked(config, plan, name),
+        # The mirror has no vocabularies.
+        from_internet=mirror is None or bool(vocabularies),
+        uses_bucket=kind in IN_BUCKET or mirror is not None,
+        spans=_spans(config),
+    )
+
+
+def _spans(config: Settings) -> Spans | None:
+    traces = config.traces
+    if traces is None:
+        return None
+    return Spans(port=traces.port, collector=traces.collector.peer() if traces.collector else None)
+
+
+def _kept_by(model: ModelSettings, planned: ModelPlan) -> MultiNode | None:
+    return model.multi_node if planned.placement.nodes > 1 else None
+
+
+def controllers(config: Settings, plan: StackPlan, below: Foundation, rooms: Namespaces) -> list[pulumi.Resource]:
+    """What keeps the pods of replicas together that span nodes, where there are any."""
+    wanted = {kept for name, model in config.models.items() if (kept := _kept_by(model, plan.models[name]))}
     if not wanted:
         return []
-    namespace = Namespace(
-        "controllers",
-        {
-            "namespace_name": config.namespaces.controllers,
-            "level": PodSecurityLevel.BASELINE,
-            "kubernetes_version": below.cluster.kubernetes_version,
-        },
-        opts=on_cluster,
-    )
-    args: ControllerArgs = {"namespace_name": namespace.namespace_name, "system_labels": dict(below.system_labels)}
+    on_cluster = pulumi.ResourceOptions(provider=below.provider)
+    args: ControllerArgs = {
+        "namespace_name": rooms.names[config.namespaces.controllers],
+        "system_labels": dict(below.system_labels),
+    }
     made: list[pulumi.Resource] = []
     if MultiNode.LEADER_WORKER_SET in wanted:
         made.append(LeaderWorkerSetController("leader-worker-set", args, opts=on_cluster))
@@ -44,7 +69,7 @@ def controllers(config: Settings, plan: StackPlan, below: Foundation) -> list[pu
     return made
 
 
-def prepull(config: Settings, plan: StackPlan, below: Foundation, namespaces: Namespaces) -> dict[str, pulumi.Resource]:
+def prepull(config: Settings, plan: StackPlan, below: Foundation, secrets: MadeSecrets) -> dict[str, pulumi.Resource]:
     """By pool: the engines of its models on all its nodes."""
     images: dict[str, set[str]] = {}
     for name, model in config.models.items():
@@ -52,7 +77,11 @@ def prepull(config: Settings, plan: StackPlan, below: Foundation, namespaces: Na
     return {
         pool: ImagePrepull(
             pool,
-            {"namespace_name": namespaces["models"], "images": sorted(wanted), "pool": below.cluster.pool(pool).args()},
+            {
+                "namespace_name": secrets.namespaces[config.namespaces.models],
+                "images": sorted(wanted),
+                "pool": below.cluster.pool(pool).args(),
+            },
             opts=pulumi.ResourceOptions(provider=below.provider),
         )
         for pool, wanted in images.items()
@@ -60,27 +89,49 @@ def prepull(config: Settings, plan: StackPlan, below: Foundation, namespaces: Na
 
 
 def serve(
-    name: str, config: Settings, plan: StackPlan, below: Foundation, namespaces: Namespaces, after: Sequence[pulumi.Resource]
+    name: str,
+    config: Settings,
+    plan: StackPlan,
+    below: Foundation,
+    rooms: Namespaces,
+    secrets: MadeSecrets,
+    after: Sequence[pulumi.Resource],
 ) -> ModelServer:
     """The server of a model, with its files before it and, unless the settings say otherwise, a check behind it."""
-    model, planned = config.models[name], plan.models[name]
-    image = _image(model, planned, below)
-    files = store(Storing(name=name, model=model, planned=planned, below=below, namespaces=namespaces, image=image))
-    spare = plan.free[model.node_pool]
-    server = ModelServer(
-        name,
-        _server(name, config, planned, files, below, namespaces["models"], spare),
-        opts=pulumi.ResourceOptions(provider=below.provider, depends_on=list(after)),
+    model, planned, space = config.models[name], plan.models[name], config.namespace_of(name)
+    storing = Storing(
+        name=name,
+        model=model,
+        planned=planned,
+        below=below,
+        namespace_name=secrets.namespaces[space],
+        node_agents_namespace_name=secrets.namespaces[config.namespaces.node_agents],
+        image=_image(model, planned, below),
+        token_secret=secrets.key(space, model.token_secret),
+        pull_secrets=secrets.image_pull(space),
     )
+    files = store(storing)
+    args = _server(name, config, plan, files, storing)
+    args["priority_class_name"] = model.priority_class_name or rooms.classes[space]
+    if model.scaling:
+        args["max_replicas"] = model.scaling.max_replicas
+    else:
+        args["replicas"] = model.replicas
+    args["api_key_secret"] = secrets.key(space, model.api_key_secret)
+    args["image_pull_secrets"] = secrets.image_pull(space)
+    if _kept_by(model, planned) is MultiNode.RAY_SERVICE:
+        args["network_policy_name"] = rooms.ray_policy(space, name)
+    server = ModelServer(name, args, opts=pulumi.ResourceOptions(provider=below.provider, depends_on=list(after)))
     if model.verify and checked(config, plan, name):
         ModelVerification(
             name,
             {
                 "model_name": name,
-                "namespace_name": namespaces["models"],
+                "namespace_name": storing.namespace_name,
                 "expectation": server.expectation,
                 "pool": below.cluster.pool(model.node_pool).args(),
-                "api_key_secret": _secret(model.api_key_secret),
+                "api_key_secret": args["api_key_secret"],
+                "image_pull_secrets": args["image_pull_secrets"],
             },
             opts=pulumi.ResourceOptions(provider=below.provider),
         )
@@ -97,17 +148,10 @@ def _image(model: ModelSettings, planned: ModelPlan, below: Foundation) -> str:
     return engine_on(pool, model.engine.image, model.engine.version, nodes).image
 
 
-def _server(
-    name: str,
-    config: Settings,
-    planned: ModelPlan,
-    files: ModelFiles,
-    below: Foundation,
-    namespace_name: pulumi.Output[str],
-    spare_accelerators: int,
-) -> ModelServerArgs:
+def _server(name: str, config: Settings, plan: StackPlan, files: ModelFiles, storing: Storing) -> ModelServerArgs:
     """Settings where they were given, the plan where it decides."""
-    model, options, fit = config.models[name], planned.placement.options, planned.placement.fit
+    model, planned, below = storing.model, storing.planned, storing.below
+    options, fit = planned.placement.options, planned.placement.fit
     return {
         "model_name": name,
         "aliases": list(model.aliases),
@@ -120,7 +164,7 @@ def _server(
         "load": files.load,
         "region": files.region,
         "service_account_name": files.service_account_name,
-        "namespace_name": namespace_name,
+        "namespace_name": storing.namespace_name,
         "pool": below.cluster.pool(model.node_pool).args(),
         "image": model.engine.image,
         "engine_version": model.engine.version,
@@ -137,10 +181,8 @@ def _server(
         },
         "multi_node": model.multi_node,
         "ray_version": model.engine.ray_version,
-        "controllers_namespace_name": config.namespaces.controllers,
-        "replicas": model.replicas,
         # A cache that one node at a time has keeps a second server from starting beside the first.
-        "spare_accelerators": 0 if model.cache.exclusive else spare_accelerators,
+        "spare_accelerators": 0 if model.cache.exclusive else _spare(name, config, plan),
         "max_model_len": model.max_model_len,
         "gpu_memory_utilization": fit.gpu_memory_utilization * _share(below, model),
         "max_num_seqs": fit.max_num_seqs,
@@ -156,13 +198,26 @@ def _server(
         "lora": _lora(model, files),
         "tool_call_parser": model.tool_call_parser,
         "reasoning_parser": model.reasoning_parser,
-        "api_key_secret": _secret(model.api_key_secret),
+        "limits": model.limits.args(),
+        "media": model.media.args() if model.media else None,
+        "structured_outputs": model.structured_outputs,
         "drain": model.drain.args(),
-        "priority_class_name": model.priority_class_name,
         "host_users": model.host_users,
         "extra_arguments": list(model.extra_arguments),
         "environment": dict(model.environment),
+        "json_logs": config.logs is not None and config.logs.json_format,
+        "log_prompts": model.log_prompts,
+        "log_answers": model.log_answers,
+        "traces": config.traces.args() if config.traces else None,
     }
+
+
+def _spare(name: str, config: Settings, plan: StackPlan) -> int:
+    """Accelerators that a rollout may take beside those in use: what the pool has left, and the quota of the namespace."""
+    model = config.models[name]
+    card = config.cluster.pool(model.node_pool).accelerator
+    left = spare(config.tenants, quota_uses(config, plan), config.namespace_of(name), card.offered) if card else None
+    return plan.free[model.node_pool] if left is None else min(left, plan.free[model.node_pool])
 
 
 def _share(below: Foundation, model: ModelSettings) -> float:
@@ -185,7 +240,3 @@ def _lora(model: ModelSettings, files: ModelFiles) -> LoraArgs | None:
         "max_rank": wanted.max_rank,
         "max_loras": wanted.slots,
     }
-
-
-def _secret(wanted: SecretKeySettings | None) -> SecretKeyArgs | None:
-    return {"name": wanted.name, "key": wanted.key} if wanted else None

@@ -4,11 +4,28 @@ from foundation import eks, existing, k3s
 from foundation.accelerators import equip
 from foundation.foundation import Foundation
 from foundation.models import ModelFiles, Storing, store
+from foundation.monitoring import Watched, watch
+from foundation.namespaces import Namespaces, partition
+from foundation.secrets import MadeSecrets
+from foundation.secrets import make as make_secrets
 from planner.stack import StackPlan
 from settings.clusters import ExistingClusterSettings
 from settings.sections import Settings
 
-__all__ = ["Foundation", "ModelFiles", "Storing", "equip", "lay", "store"]
+__all__ = [
+    "Foundation",
+    "MadeSecrets",
+    "ModelFiles",
+    "Namespaces",
+    "Storing",
+    "Watched",
+    "equip",
+    "lay",
+    "make_secrets",
+    "partition",
+    "store",
+    "watch",
+]
 
 
 def lay(config: Settings, plan: StackPlan, file: str) -> Foundation:

@@ -6,10 +6,10 @@ from typing import Any, cast
 
 import pulumi
 import pulumi_aws as aws
-import pulumi_kubernetes as kubernetes
 
 from components.base import PACKAGE
-from components.cluster import ClusterContract, EksCluster, GpuNodeGroup, Karpenter, Network, WorkloadIdentity
+from components.cluster import ClusterContract, EksCluster, GpuNodeGroup, Karpenter, Network
+from components.cluster.addressing import eks_api_server
 from components.cluster.capacity import CapacityArgs
 from components.cluster.eks_pool import POOL_LABEL
 from components.cluster.flow_log import flow_log_group
@@ -18,17 +18,20 @@ from components.cluster.karpenter_pools import KarpenterPoolArgs
 from components.cluster.node_group import DiskArgs
 from components.cluster.system_node_group import SYSTEM_POOL
 from components.cluster.user_data import cache_path
+from components.logging import log_group
 from components.security import EncryptionKey, KeyUse
 from components.storage import BlockStorageClass, CsiVolumeArgs, EfsFileSystem, LustreFileSystem, ModelBucket
 from components.types import NodePool
 from foundation.checks import check
-from foundation.foundation import Bucket, Foundation
+from foundation.foundation import Bucket, Foundation, InAws, provider_of
 from planner.catalog import instance_type
 from planner.stack import StackPlan
 from planner.timeouts import karpenter_consolidate_after_seconds
 from settings.cache import CacheKind
 from settings.clusters import KarpenterPoolSettings, ManagedPoolSettings
+from settings.logs import LogStoreKind
 from settings.sections import OnEks, Settings
+from settings.tenants import tenant_principals
 
 NETWORK = "network"
 EFS_DRIVER, LUSTRE_DRIVER = "efs.csi.aws.com", "fsx.csi.aws.com"
@@ -46,7 +49,7 @@ def lay(config: Settings, eks: OnEks, plan: StackPlan, file: str) -> Foundation:
         {
             "description": f"Secrets, disks, logs and models of {name}",
             "uses": list(KeyUse),
-            "log_groups": [f"/aws/eks/{name}/cluster", flow_log_group(NETWORK)],
+            "log_groups": [f"/aws/eks/{name}/cluster", flow_log_group(NETWORK), *_log_groups_of_pods(config, name)],
             "protect": protect,
         },
         opts=on_aws,
@@ -77,17 +80,20 @@ def lay(config: Settings, eks: OnEks, plan: StackPlan, file: str) -> Foundation:
             "kms_key_arn": key.key_arn,
             "admin_principals": list(eks.cluster.admin_principals),
             "viewer_principals": list(eks.cluster.viewer_principals),
+            "tenant_principals": tenant_principals(config.tenants),
+            "workload_identity": eks.cluster.workload_identity,
             "public_access_cidrs": list(eks.cluster.public_access_cidrs),
             "addon_versions": dict(eks.cluster.addon_versions),
             "file_systems": eks.storage.file_systems(mounts_bucket=bool(_of_kind(config, CacheKind.S3_MOUNT))),
             "system_pool": eks.cluster.system.args(),
+            "internet_ports": config.internet_ports(),
             "log_retention_days": eks.aws.log_retention_days,
             "protect": protect,
         },
         opts=on_aws,
     )
     pools = _managed(eks, cluster, network, key, on_aws)
-    provider = kubernetes.Provider("kubernetes", kubeconfig=cluster.kubeconfig, cluster_identifier=cluster.identifier)
+    provider = provider_of(cluster)
     both = pulumi.ResourceOptions(providers={"aws": provider_of_aws, "kubernetes": provider})
     pools += _karpenter(eks, cluster, network, key, both, _consolidate_after(config, plan), _drain(config))
     contract = ClusterContract(
@@ -95,10 +101,14 @@ def lay(config: Settings, eks: OnEks, plan: StackPlan, file: str) -> Foundation:
         identifier=cluster.identifier,
         kubernetes_version=eks.cluster.kubernetes_version,
         node_pools=tuple(pools),
-        workload_identity=WorkloadIdentity.POD_IDENTITY,
+        workload_identity=eks.cluster.workload_identity,
+        api_server=eks_api_server(eks.network.cidr),
+        has_metrics_server=True,
     )
     volumes, exports = _file_systems(config, eks, network, cluster, key, on_aws)
-    storage_class = _storage_class(eks, key, pulumi.ResourceOptions(provider=provider))
+    on_cluster = pulumi.ResourceOptions(provider=provider)
+    storage_class = _storage_class(eks, key, on_cluster)
+    watching_class = _watching_class(key, on_cluster) if config.watching_needs_class else None
     bucket = _bucket(eks, cluster, key, provider_of_aws)
     if bucket:
         exports["bucket"] = bucket.name
@@ -112,11 +122,25 @@ def lay(config: Settings, eks: OnEks, plan: StackPlan, file: str) -> Foundation:
         cache_paths=paths,
         volumes=volumes,
         storage_class=storage_class,
+        watching_class=watching_class,
         bucket=bucket,
+        aws=InAws(
+            cluster.cluster_name,
+            eks.aws.region,
+            provider_of_aws,
+            kms_key_arn=key.key_arn,
+            s3_cidrs=network.s3_cidrs,
+            endpoint_cidrs=(eks.network.cidr,) if eks.network.interface_endpoints else (),
+        ),
         retain=protect,
         system_labels={POOL_LABEL: SYSTEM_POOL},
         exports={"network": {"vpcId": network.vpc_id}, "storage": exports},
     )
+
+
+def _log_groups_of_pods(config: Settings, cluster_name: str) -> list[str]:
+    kept_here = config.logs is not None and config.logs.store.kind is LogStoreKind.CLOUD_WATCH
+    return [log_group(cluster_name)] if kept_here else []
 
 
 def _warn_of_waiting_models(config: Settings, eks: OnEks, plan: StackPlan) -> None:
@@ -124,7 +148,7 @@ def _warn_of_waiting_models(config: Settings, eks: OnEks, plan: StackPlan) -> No
     for name, pool in eks.cluster.node_pools.items():
         if isinstance(pool, ManagedPoolSettings):
             used = sum(
-                model.replicas * plan.models[key].placement.accelerators
+                model.least_replicas * plan.models[key].placement.accelerators
                 for key, model in config.models.items()
                 if model.node_pool == name
             )
@@ -320,6 +344,11 @@ def _storage_class(eks: OnEks, key: EncryptionKey, options: pulumi.ResourceOptio
     return made.class_name
 
 
+def _watching_class(key: EncryptionKey, options: pulumi.ResourceOptions) -> pulumi.Output[str]:
+    """EKS has no default class. This one never changes: volumes of a StatefulSet cannot be moved to another."""
+    return BlockStorageClass("watching", {"kms_key_arn": key.key_arn, "retain": False}, opts=options).class_name
+
+
 def _bucket(eks: OnEks, cluster: EksCluster, key: EncryptionKey, provider: aws.Provider) -> Bucket | None:
     if not eks.storage.bucket:
         return None
@@ -334,5 +363,6 @@ def _bucket(eks: OnEks, cluster: EksCluster, key: EncryptionKey, provider: aws.P
         kms_key_arn=key.key_arn,
         region=eks.aws.region,
         cluster_name=cluster.cluster_name,
+        oidc_provider=cluster.oidc_provider,
         provider=provider,
     )

@@ -1,10 +1,9 @@
 """A cluster that is there already."""
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from components.cluster import ExistingCluster, kubeconfig_path, read_context
-from foundation.foundation import Foundation
+from foundation.foundation import Foundation, provider_of
 from settings.clusters import ExistingClusterSettings
 
 CACHE_PATH = "/var/lib/llm-platform/models"
@@ -18,8 +17,9 @@ def find(cluster: ExistingClusterSettings, file: str) -> Foundation:
             "cluster_name": cluster.name,
             "kubeconfig": pulumi.Output.secret(read_context(kubeconfig_path(), cluster.context, f"{file}: cluster.context")),
             "kubernetes_version": cluster.kubernetes_version,
+            "brings": sorted(cluster.brings),
             "node_pools": [cluster.pool(name).args() for name in cluster.node_pools],
         },
     ).contract
-    provider = kubernetes.Provider("kubernetes", kubeconfig=found.kubeconfig, cluster_identifier=found.identifier)
+    provider = provider_of(found)
     return Foundation(found, provider, cache_paths=dict.fromkeys(cluster.node_pools, CACHE_PATH))

@@ -9,7 +9,9 @@ import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
 from components.accelerators import HostSoftwareArgs
-from components.cluster import ClusterContract
+from components.cluster import ClusterContract, EksCluster
+from components.cluster.k3s import K3sCluster
+from components.security.irsa import OidcProviderArgs
 from components.storage import CsiVolumeArgs
 
 
@@ -22,7 +24,24 @@ class Bucket:
     kms_key_arn: pulumi.Output[str]
     region: str
     cluster_name: pulumi.Output[str]
+    oidc_provider: OidcProviderArgs | None
+    """Who vouches for the cluster's pods; None where its agent does."""
     provider: aws.Provider
+
+
+@dataclass(frozen=True)
+class InAws:
+    """Where a cluster on EKS is, for what gets an identity there."""
+
+    cluster_name: pulumi.Output[str]
+    region: str
+    provider: aws.Provider
+    kms_key_arn: pulumi.Output[str]
+    """The key that encrypts what the stack keeps there."""
+    s3_cidrs: pulumi.Output[list[str]]
+    """Ranges of S3 in the region."""
+    endpoint_cidrs: tuple[str, ...]
+    """Where other services of AWS answer inside the network; empty without interface endpoints."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +56,12 @@ class Foundation:
     """By model the shared file system its cache lies on."""
     storage_class: pulumi.Output[str] | None = None
     """The storage class of block volumes that the stack made."""
+    watching_class: pulumi.Output[str] | None = None
+    """The storage class of what watches that the stack made."""
     bucket: Bucket | None = None
     """The bucket for models."""
+    aws: InAws | None = None
+    """The AWS account of the cluster; None elsewhere."""
     retain: bool = False
     """Whether what models lie on is left behind when the stack forgets it."""
     system_labels: Mapping[str, str] = field(default_factory=dict)
@@ -47,3 +70,16 @@ class Foundation:
     """What the nodes bring that an operator would install."""
     exports: Mapping[str, Any] = field(default_factory=dict)
     """What else may be worth knowing."""
+
+
+def provider_of(cluster: EksCluster | K3sCluster | ClusterContract) -> kubernetes.Provider:
+    """The provider for objects in a cluster.
+
+    What reads a ConfigMap again when it changes keeps it: by default the provider makes another one for every change.
+    """
+    return kubernetes.Provider(
+        "kubernetes",
+        kubeconfig=cluster.kubeconfig,
+        cluster_identifier=cluster.identifier,
+        enable_config_map_mutable=True,
+    )

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pulumi
 import pulumi_command as command
-import pulumi_kubernetes as kubernetes
 
 from components.accelerators import HostSoftwareArgs
 from components.cluster.k3s import K3sCluster
@@ -18,7 +17,7 @@ from components.cluster.k3s.observe import Observation, observe
 from components.cluster.k3s.settings import NVIDIA, K3sClusterArgs
 from components.inputs import InputError
 from components.serving.engine_images import engine_on
-from foundation.foundation import Foundation
+from foundation.foundation import Foundation, provider_of
 from planner.catalog import UnknownAcceleratorError, accelerator
 from planner.compatibility import oldest_driver as cuda_driver
 from settings.k3s import K3sClusterSettings
@@ -38,7 +37,7 @@ def make(config: Settings, cluster: K3sClusterSettings, file: str) -> Foundation
     seen = _seen(cluster, key, file)
     on_hosts = pulumi.ResourceOptions(providers={"command": command.Provider("command")})
     made = K3sCluster("cluster", _args(config, cluster, key, seen, file), opts=on_hosts).contract
-    provider = kubernetes.Provider("kubernetes", kubeconfig=made.kubeconfig, cluster_identifier=made.identifier)
+    provider = provider_of(made)
     return Foundation(
         made,
         provider,

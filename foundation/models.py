@@ -1,7 +1,7 @@
 """Where each model of a stack lies, and how it gets there."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -12,6 +12,7 @@ from components.storage import (
     AdapterRepositoryArgs,
     CsiVolumeArgs,
     ModelBucketAccess,
+    ModelBucketAccessArgs,
     ModelCache,
     ModelCacheArgs,
     ModelDownload,
@@ -22,6 +23,7 @@ from components.storage import (
 from components.storage.compile_cache import SIZE_GIB
 from components.storage.download_job import vocabularies_of
 from components.storage.layout import MODEL_ROOT, VOCABULARIES
+from components.types import SecretKeyArgs
 from components.versions import VLLM_IMAGE
 from foundation.foundation import Bucket, Foundation
 from planner.cold_start import storage_backend
@@ -33,7 +35,7 @@ MOUNTPOINT_DRIVER = "s3.csi.aws.com"
 
 _ON_NODES = (CacheKind.HOST_PATH, CacheKind.BLOCK)
 """Caches that a download has to write on a node of the servers' pool; it reaches the others from any node."""
-_IN_BUCKET = (CacheKind.S3_MOUNT, CacheKind.S3_STREAM)
+IN_BUCKET = (CacheKind.S3_MOUNT, CacheKind.S3_STREAM)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,16 +70,20 @@ class ModelFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Storing:
-    """What a model is stored with: its settings and plan, what is below, and the namespaces of the roles `models` and
-    `node-agents`."""
+    """What a model is stored with: its settings and plan, what is below, and where its pods and those of node agents go."""
 
     name: str
     model: ModelSettings
     planned: ModelPlan
     below: Foundation
-    namespaces: Mapping[str, pulumi.Output[str]]
+    namespace_name: pulumi.Output[str]
+    node_agents_namespace_name: pulumi.Output[str]
     image: str
     """The engine's."""
+    token_secret: SecretKeyArgs | None
+    """The token of gated repositories."""
+    pull_secrets: Sequence[pulumi.Input[str]]
+    """What images are pulled with."""
 
     @property
     def kind(self) -> CacheKind:
@@ -113,7 +119,7 @@ def store(storing: Storing) -> ModelFiles:
 
 def _accounts(storing: Storing) -> tuple[pulumi.Output[str] | None, pulumi.Output[str] | None]:
     """The service accounts of server and download; None for one that needs no identity."""
-    if storing.kind in _IN_BUCKET:
+    if storing.kind in IN_BUCKET:
         own = _access(storing, storing.name, storing.prefix, writes=True)
         return own.reader_name, own.writer_name
     if mirror := storing.model.cache.mirror:
@@ -123,16 +129,21 @@ def _accounts(storing: Storing) -> tuple[pulumi.Output[str] | None, pulumi.Outpu
 
 def _access(storing: Storing, name: str, prefix: str, *, writes: bool) -> ModelBucketAccess:
     bucket = _bucket(storing)
+    wanted: ModelBucketAccessArgs = {
+        "namespace_name": storing.namespace_name,
+        "bucket_arn": bucket.arn,
+        "kms_key_arn": bucket.kms_key_arn,
+        "prefix": prefix,
+        "writes": writes,
+        "image_pull_secrets": list(storing.pull_secrets),
+    }
+    if bucket.oidc_provider:
+        wanted["oidc_provider"] = bucket.oidc_provider
+    else:
+        wanted["cluster_name"] = bucket.cluster_name
     return ModelBucketAccess(
         name,
-        {
-            "cluster_name": bucket.cluster_name,
-            "namespace_name": storing.namespaces["models"],
-            "bucket_arn": bucket.arn,
-            "kms_key_arn": bucket.kms_key_arn,
-            "prefix": prefix,
-            "writes": writes,
-        },
+        wanted,
         opts=pulumi.ResourceOptions(providers={"aws": bucket.provider, "kubernetes": storing.below.provider}),
     )
 
@@ -145,14 +156,14 @@ def _bucket(storing: Storing) -> Bucket:
 
 def _cache(storing: Storing, name: str, size_gib: int, retain: bool) -> pulumi.Output[str]:
     """A claim of that name in the place the settings name."""
-    place: ModelCacheArgs = {"namespace_name": storing.namespaces["models"], "size_gib": size_gib, "retain": retain}
+    place: ModelCacheArgs = {"namespace_name": storing.namespace_name, "size_gib": size_gib, "retain": retain}
     cache, below = storing.model.cache, storing.below
     match storing.kind:
         case CacheKind.HOST_PATH:
             pool = storing.model.node_pool
             place["node_disk"] = {
                 "host_path": f"{cache.path or below.cache_paths[pool]}/{name}",
-                "node_agents_namespace_name": storing.namespaces["node-agents"],
+                "node_agents_namespace_name": storing.node_agents_namespace_name,
                 "pool": below.cluster.pool(pool).args(),
             }
         case CacheKind.BLOCK:
@@ -169,7 +180,7 @@ def _cache(storing: Storing, name: str, size_gib: int, retain: bool) -> pulumi.O
         case CacheKind.EFS:
             place["volume"] = below.volumes[name]
         case CacheKind.LUSTRE:
-            prepared: CsiVolumeArgs = {**below.volumes[name], "prepare_namespace_name": storing.namespaces["node-agents"]}
+            prepared: CsiVolumeArgs = {**below.volumes[name], "prepare_namespace_name": storing.node_agents_namespace_name}
             place["volume"] = prepared
         case CacheKind.S3_MOUNT:
             place["volume"] = _mounted(storing)
@@ -202,21 +213,23 @@ def _mounted(storing: Storing) -> CsiVolumeArgs:
 def _download(storing: Storing, claim: pulumi.Output[str] | None, account: pulumi.Output[str] | None) -> ModelDownload:
     model, bucket = storing.model, storing.below.bucket
     wanted: ModelDownloadArgs = {
-        "namespace_name": storing.namespaces["models"],
+        "namespace_name": storing.namespace_name,
         "source": model.source,
         "revision": model.revision,
+        "checksum": model.checksum,
         "weights_gib": storing.planned.stored_gib,
         "adapters": _adapters(model),
         "model_type": storing.planned.placement.model.architecture.name,
+        "image_pull_secrets": list(storing.pull_secrets),
         # Where the engine's image lies on the node already it serves here too; elsewhere the official one runs on any node.
         "image": storing.image if storing.kind in _ON_NODES else VLLM_IMAGE,
     }
     if model.speculative and model.speculative.draft:
         draft = model.speculative.draft
-        wanted["draft"] = {"source": draft.source, "revision": draft.revision}
-    if model.token_secret:
-        wanted["token_secret"] = {"name": model.token_secret.name, "key": model.token_secret.key}
-    if storing.kind in _IN_BUCKET:
+        wanted["draft"] = {"source": draft.source, "revision": draft.revision, "checksum": draft.checksum}
+    if storing.token_secret:
+        wanted["token_secret"] = storing.token_secret
+    if storing.kind in IN_BUCKET:
         wanted["bucket_location"] = pulumi.Output.concat("s3://", _bucket(storing).name, f"/{storing.prefix}")
         if storing.kind is CacheKind.S3_MOUNT:
             wanted["seen_at"] = MODEL_ROOT
@@ -236,21 +249,19 @@ def _download(storing: Storing, claim: pulumi.Output[str] | None, account: pulum
 
 def _vocabularies(storing: Storing) -> str | None:
     model_type = storing.planned.placement.model.architecture.name
-    if not vocabularies_of(model_type):
-        return None
-    if storing.kind is CacheKind.S3_STREAM:
-        pulumi.log.warn(
-            f"models.{storing.name}.cache: an engine for {model_type} fetches its vocabulary from the internet where nothing is "
-            "mounted; use another kind, e.g. s3Mount, where it has no way out"
-        )
-        return None
-    return VOCABULARIES
+    return VOCABULARIES if vocabularies_of(model_type) else None
 
 
 def _adapters(model: ModelSettings) -> dict[str, AdapterRepositoryArgs]:
     found = model.lora.adapters if model.lora else {}
     return {
-        name: {"source": adapter.source, "revision": adapter.revision, "rank": adapter.rank} for name, adapter in found.items()
+        name: {
+            "source": adapter.source,
+            "revision": adapter.revision,
+            "checksum": adapter.checksum,
+            "rank": adapter.rank,
+        }
+        for name, adapter in found.items()
     }
 
 

@@ -4,7 +4,7 @@ One section a concern, `llm-platform:<section>` in `stacks/Pulumi.<stack>.yaml`;
 here and nowhere else, and nothing depends on a stack's name.
 """
 
-from settings.files import PROJECT, from_config, from_file, json_schema, load, read_stack_file, stack_file
+from settings.files import PROJECT, from_config, from_file, json_schema, load, read_stack_file, secret_values, stack_file
 from settings.planning import plan
 from settings.sections import Settings
 
@@ -18,5 +18,6 @@ __all__ = [
     "load",
     "plan",
     "read_stack_file",
+    "secret_values",
     "stack_file",
 ]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from components.cluster.capacity import Capacity, ReservationId
+from components.cluster.contract import Brought, WorkloadIdentity
 from components.cluster.eks_access import PrincipalArn
 from components.cluster.eks_cluster import SystemPoolArgs
 from components.cluster.eks_pool import EksPool
@@ -30,6 +31,18 @@ class ExistingClusterSettings(Model):
         examples=["llm-platform-local"],
     )
     kubernetes_version: KubernetesVersion = Field(description="Minor version of the cluster, in quotes.")
+    other_nodes: int = Field(
+        10,
+        ge=0,
+        le=10_000,
+        description="Nodes beside those of the pools, at the most: Prometheus needs memory for each.",
+        examples=[10],
+    )
+    brings: frozenset[Brought] = Field(
+        frozenset(),
+        description="What is there and not installed again: prometheusOperator, keda, metricsServer, certManager, gatewayApi.",
+        examples=["[keda]"],
+    )
     node_pools: Mapping[DnsLabel, NodePoolModel] = Field(default_factory=dict, description="Pools workloads may name.")
 
     def pool(self, name: str) -> NodePool:
@@ -137,6 +150,10 @@ class EksClusterSettings(Model):
         default_factory=dict,
         description="Versions of add-ons; EKS's default of the day it is made for those left out.",
         examples=["{coredns: v1.11.4-eksbuild.2}"],
+    )
+    workload_identity: Literal[WorkloadIdentity.POD_IDENTITY, WorkloadIdentity.IRSA] = Field(
+        WorkloadIdentity.POD_IDENTITY,
+        description="How service accounts of models get an identity in AWS: podIdentity or irsa.",
     )
     system: SystemPoolSettings = Field(default_factory=SystemPoolSettings, description="Nodes of controllers and add-ons.")
     node_pools: Mapping[DnsLabel, EksPoolSettings] = Field(default_factory=dict, description="Pools workloads may name.")

@@ -11,13 +11,21 @@ from components.serving.groups import (
     DrainConfig,
     MultiNode,
     Parser,
+    StructuredOutputs,
     Task,
     VariableName,
     check_adapters,
+    check_limits,
 )
-from components.types import DnsLabel, Repository, Revision, SecretKeyName
+from components.serving.limits import Limits
+from components.serving.media import Media
+from components.serving.observed import check_logged
+from components.types import Checksum, DnsLabel, Repository, Revision, SecretKeyName
 from components.versions import VLLM, VLLM_IMAGE
 from settings.cache import CacheSettings
+from settings.network_policies import PeerSettings
+from settings.scaling import ScalingSettings
+from settings.slo import SloSettings
 
 
 class ParallelismSettings(Model):
@@ -36,6 +44,11 @@ class CheckpointSettings(Model):
 
     source: Repository = Field(description="Repository on Hugging Face.")
     revision: Revision = Field(description="Commit of that repository, 40 hexadecimal digits.")
+    checksum: Checksum | None = Field(
+        None,
+        description="SHA-256 of the list of its files, which the download's log tells: nothing else is served then, whatever "
+        "the hub or a mirror says.",
+    )
 
 
 class DraftSettings(CheckpointSettings):
@@ -120,6 +133,11 @@ class ModelSettings(Model):
 
     source: Repository = Field(description="Repository on Hugging Face.")
     revision: Revision = Field(description="Commit of that repository, 40 hexadecimal digits.")
+    checksum: Checksum | None = Field(
+        None,
+        description="SHA-256 of the list of its files, which the download's log tells: nothing else is served then, whatever "
+        "the hub or a mirror says.",
+    )
     config_file: str | None = Field(
         None,
         min_length=1,
@@ -127,6 +145,9 @@ class ModelSettings(Model):
         examples=["stacks/models/my-model.json"],
     )
     node_pool: DnsLabel = Field(description="Pool the servers run on.", examples=["l4"])
+    namespace: DnsLabel | None = Field(
+        None, description="Namespace of a tenant; namespaces.models when left out.", examples=["search"]
+    )
     task: Task = Field(Task.GENERATE, description="What the model is for.", examples=["embed"])
     aliases: tuple[AdapterName, ...] = Field((), description="Further names clients may ask for.", examples=["[gpt-4o-mini]"])
     parallelism: ParallelismSettings = Field(
@@ -135,7 +156,10 @@ class ModelSettings(Model):
     multi_node: MultiNode = Field(
         MultiNode.LEADER_WORKER_SET, description="Who keeps a replica together that spans several nodes."
     )
-    replicas: int = Field(1, ge=1, description="Servers of this model.", examples=[1])
+    replicas: int = Field(1, ge=1, description="Servers of this model, where nothing scales it.", examples=[1])
+    scaling: ScalingSettings | None = Field(
+        None, description="An autoscaler: servers follow the load.", examples=["{maxReplicas: 4}"]
+    )
     profile: Literal["balanced", "throughput", "latency", "long-context"] = Field(
         "balanced", description="Tuning profile; it settles what is left out below.", examples=["balanced"]
     )
@@ -169,8 +193,18 @@ class ModelSettings(Model):
     tool_call_parser: Parser | None = Field(None, description="Parser of tool calls; without one no tools.", examples=["hermes"])
     reasoning_parser: Parser | None = Field(None, description="Parser of the model's reasoning.", examples=["qwen3"])
     cache: CacheSettings = Field(default_factory=CacheSettings, description="Where the model lies.")
+    structured_outputs: StructuredOutputs = Field(
+        StructuredOutputs.XGRAMMAR, description="What keeps answers to a grammar or schema: xgrammar or guidance."
+    )
+    limits: Limits = Field(default_factory=Limits, description="What one request, and all that wait, may ask for.")
+    media: Media | None = Field(
+        None, description="Images, videos and sounds clients may send; text alone when left out.", examples=["{images: 4}"]
+    )
     token_secret: SecretKeySettings | None = Field(
         None, description="Secret with the Hugging Face token that a gated model needs; only the download reads it."
+    )
+    clients: tuple[PeerSettings, ...] = Field(
+        (), description="Pods that ask it without the gateway, beside networkPolicies.clients."
     )
     api_key_secret: SecretKeySettings | None = Field(
         None, description="Secret with the key clients must send; without one whoever reaches the port is answered."
@@ -185,7 +219,32 @@ class ModelSettings(Model):
     environment: Mapping[VariableName, str] = Field(
         default_factory=dict, description="Further environment of the engine, screened; nothing secret."
     )
+    slo: SloSettings = Field(default_factory=SloSettings, description="What it owes those who ask it; alerts watch it.")
+    log_prompts: bool = Field(False, description="Whether its log has what people ask: everybody who reads logs reads it then.")
+    log_answers: bool = Field(False, description="Whether its log has what it answers too.")
     verify: bool = Field(True, description="Whether a rollout ends with a check that the model answers.")
+
+    @model_validator(mode="after")
+    def _limits_limit(self) -> "ModelSettings":
+        check_limits(self.task, self.limits, self.max_model_len)
+        check_logged(self.log_prompts, self.log_answers)
+        return self
+
+    @model_validator(mode="after")
+    def _replicas_have_one_owner(self) -> "ModelSettings":
+        if self.scaling and "replicas" in self.model_fields_set:
+            raise ValueError("replicas: scaling says how many servers there are, and two owners would fight; remove replicas")
+        return self
+
+    @property
+    def least_replicas(self) -> int:
+        """Servers there are always."""
+        return self.scaling.min_replicas if self.scaling else self.replicas
+
+    @property
+    def most_replicas(self) -> int:
+        """Servers that pool, quota and budget must have room for."""
+        return self.scaling.max_replicas if self.scaling else self.replicas
 
     def sources(self) -> tuple[str, ...]:
         """Every repository that is fetched: the model's, its adapters', its draft's."""

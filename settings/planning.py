@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.inputs import InputError
-from components.serving.groups import Task
+from components.serving.groups import MultiNode, Task
+from components.serving.media import check_encoders
+from components.storage.download_job import vocabularies_of
 from components.types import Accelerator, NodePool, SharingKind
 from planner.capacity import Offer
 from planner.catalog.hardware import UnknownAcceleratorError, instance_types
@@ -17,9 +19,10 @@ from planner.options import Device, Options, Speculative, device
 from planner.request import RequestError, config_of, model_of
 from planner.sharing import instance_of, mig_profile, turn_of
 from planner.stack import StackModel, StackPlan, StackRefusedError, plan_stack
-from settings.cache import check_cache, provisioned_mb_per_s
+from settings.cache import CacheKind, check_cache, provisioned_mb_per_s
 from settings.models import ModelSettings
 from settings.sections import Settings
+from settings.tenants import Use, check_uses
 
 
 def plan(settings: Settings, where: str, root: Path) -> StackPlan:
@@ -41,35 +44,77 @@ def plan(settings: Settings, where: str, root: Path) -> StackPlan:
         except StackRefusedError as error:
             faults = [f"{where}: {refusal.key}: {refusal.sentence}" for refusal in error.refusals]
         else:
-            faults = [f"{where}: {fault}" for fault in _faults_of_nodes(settings, found)]
+            faults = [f"{where}: {fault}" for fault in _faults_of_placement(settings, found)]
             if not faults:
                 return found
     raise InputError("\n".join(faults))
 
 
-def _faults_of_nodes(settings: Settings, found: StackPlan) -> Iterator[str]:
-    """What cannot be once the plan has decided how many nodes a replica spans."""
+def _faults_of_placement(settings: Settings, found: StackPlan) -> Iterator[str]:
+    """What cannot be once the plan has decided how many nodes and accelerators a replica takes."""
     on_eks = settings.on_eks()
     for name, model in settings.models.items():
         nodes, pool = found.models[name].placement.nodes, settings.cluster.pool(model.node_pool)
         try:
-            check_cache(model.cache, on_eks.storage if on_eks else None, pool, model.replicas, nodes)
+            check_cache(model.cache, on_eks.storage if on_eks else None, pool, model.most_replicas, nodes)
         except ValueError as error:
             yield f"models.{name}.cache: {error}"
+        if model.scaling and nodes > 1 and model.multi_node is MultiNode.RAY_SERVICE:
+            yield (
+                f"models.{name}.scaling: a replica spans {nodes} nodes by multiNode: rayService, whose number no autoscaler can "
+                "set; use multiNode: leaderWorkerSet, or replicas"
+            )
+        model_type = found.models[name].placement.model.architecture.name
+        if model.cache.kind is CacheKind.S3_STREAM and vocabularies_of(model_type):
+            yield (
+                f"models.{name}.cache.kind: an engine for {model_type} takes its vocabulary from a directory, and what is "
+                "streamed has none; use kind: s3Mount or efs"
+            )
+    try:
+        check_uses(settings.tenants, quota_uses(settings, found))
+    except ValueError as error:
+        yield str(error)
+
+
+def quota_uses(settings: Settings, found: StackPlan) -> list[Use]:
+    """What each model takes of the quota of its namespace."""
+    uses = []
+    for name, model in settings.models.items():
+        card, placement = settings.cluster.pool(model.node_pool).accelerator, found.models[name].placement
+        if card is not None:
+            least = model.scaling.min_replicas if model.scaling else None
+            uses.append(
+                Use(
+                    name,
+                    settings.namespace_of(name),
+                    card.offered,
+                    placement.accelerators,
+                    placement.replicas,
+                    least,
+                )
+            )
+    return uses
 
 
 def _stack_model(settings: Settings, name: str, model: ModelSettings, root: Path) -> StackModel:
     pool = settings.cluster.pool(model.node_pool)
     instance = settings.cluster.instance_type(model.node_pool)
+    planned = _planned_model(model, root)
+    if model.media:
+        try:
+            check_encoders(model.media, planned.architecture.encoders, model.source)
+        except ValueError as error:
+            raise RequestError(str(error)) from None
     return StackModel(
         name=name,
-        model=_planned_model(model, root),
+        model=planned,
         offer=_offer(pool, instance),
         instance_type=instance,
         profile=model.profile,
         options=_options(model, root),
         tensor=model.parallelism.tensor,
-        replicas=model.replicas,
+        replicas=model.most_replicas,
+        min_replicas=model.scaling.min_replicas if model.scaling else None,
         drain=model.drain.drain(),
         generates=model.task is Task.GENERATE,
         adapter_ranks=tuple(adapter.rank for adapter in model.lora.adapters.values()) if model.lora else (),
@@ -93,8 +138,7 @@ def _options(model: ModelSettings, root: Path) -> Options:
         dtype=model.dtype,
         enforce_eager=model.enforce_eager,
         enable_prefix_caching=model.prefix_caching is not False,
-        # The servers of this platform answer text.
-        language_model_only=True,
+        language_model_only=model.media is None,
         max_loras=lora.slots if lora else 0,
         max_lora_rank=lora.max_rank if lora else 16,
         speculative=_speculative(model, root),

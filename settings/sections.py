@@ -3,20 +3,26 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
+from pydantic.alias_generators import to_camel
 
 from components.accelerators.profiles import profile_of
 from components.accelerators.rules import check_owners, check_support, driver_faults
 from components.accelerators.smoke_test import check_smoke
 from components.cluster.addressing import check_cidr, subnets
+from components.cluster.contract import Brought
 from components.cluster.eks_access import check_principals, check_public_access
 from components.cluster.eks_addons import check_addons
 from components.cluster.endpoints import check_endpoints
 from components.cluster.images import ami_type, check_release
 from components.cluster.network import NatGateways
 from components.inputs import Model
-from components.serving.config import check_model_name
+from components.monitoring.programs import PORTS, PROMETHEUS
+from components.scaling import ScalerKind
+from components.security.network.addresses import HTTPS
+from components.serving.config import check_model_name, check_priority_class
 from components.serving.engine_images import engine_on
 from components.serving.extras import check_arguments, check_environment, check_parsers, check_version
 from components.serving.groups import GENERATING, MultiNode, check_names, check_task
@@ -25,12 +31,20 @@ from components.serving.placement import check_one_replica, nodes_of_replica
 from components.serving.ray_service import check_ray, check_without_ray
 from components.storage.gated import check_token
 from components.types import DnsLabel
+from policy_pack.choices import Policies
 from settings.accelerators import AcceleratorSettings
 from settings.aws import AwsSettings, NetworkSettings, StorageSettings
 from settings.cache import CacheKind
-from settings.clusters import EksClusterSettings, ExistingClusterSettings, ManagedPoolSettings
+from settings.clusters import EksClusterSettings, ExistingClusterSettings, KarpenterPoolSettings, ManagedPoolSettings
 from settings.k3s import K3sClusterSettings
+from settings.logs import LogsSettings, LokiSettings, TracesSettings
 from settings.models import BudgetSettings, ModelSettings, PriceSettings
+from settings.monitoring import MonitoringSettings
+from settings.network_policies import NetworkPolicySettings
+from settings.secret_checks import Use, check_secrets, uses
+from settings.secrets import SecretNames, SecretsSettings, StoreKind
+from settings.tenants import TenantSettings, check_deployers, check_namespaces, check_quotas
+from settings.watching import check_watching
 
 _ID_MAPPED = (CacheKind.HOST_PATH, CacheKind.BLOCK, CacheKind.S3_STREAM)
 """Caches whose file systems Kubernetes can mount in a user namespace (kubernetes.io/docs, "User Namespaces")."""
@@ -40,8 +54,13 @@ class NamespaceSettings(Model):
     """Names of the namespaces this stack makes."""
 
     models: DnsLabel = Field("models", description="Servers and downloads; Pod Security restricted.")
-    controllers: DnsLabel = Field("controllers", description="What keeps pods of several nodes together; baseline.")
+    controllers: DnsLabel = Field("controllers", description="What other objects are made by, where there is any; baseline.")
+    monitoring: DnsLabel = Field("monitoring", description="What watches the others, where there is anything; baseline.")
     node_agents: DnsLabel = Field("node-agents", description="What must touch the nodes; Pod Security privileged.")
+
+    def roles(self) -> dict[str, str]:
+        """Each by its setting."""
+        return {to_camel(field): str(getattr(self, field)) for field in type(self).model_fields}
 
 
 @dataclass(frozen=True)
@@ -64,12 +83,36 @@ class Settings(Model):
     )
     storage: StorageSettings | None = Field(None, description="File systems and bucket for models; for a cluster of kind eks.")
     namespaces: NamespaceSettings = Field(default_factory=NamespaceSettings, description="Names of the namespaces.")
+    tenants: Mapping[DnsLabel, TenantSettings] = Field(
+        default_factory=dict, description="Teams that share the cluster, by name.", examples=["{research: {}}"]
+    )
+    network_policies: NetworkPolicySettings = Field(
+        default_factory=NetworkPolicySettings, description="Who may talk to the pods of this stack from outside it."
+    )
     accelerators: AcceleratorSettings = Field(
         default_factory=AcceleratorSettings, description="How nodes come to offer their accelerators."
     )
     models: Mapping[DnsLabel, ModelSettings] = Field(
         default_factory=dict, description="Models by the name clients ask for and the Service gets."
     )
+    secrets: SecretsSettings = Field(
+        default_factory=SecretsSettings, description="Secrets this stack brings into its cluster, and where their values live."
+    )
+    secret_values: SecretNames = Field(
+        default_factory=dict, description="Values of secrets of kind config; `pulumi config set --secret --path` writes them."
+    )
+    monitoring: MonitoringSettings | None = Field(
+        None, description="Prometheus, Alertmanager and Grafana; none when left out.", examples=["{kind: standalone}"]
+    )
+    logs: LogsSettings | None = Field(
+        None, description="Where the logs of all pods go; nowhere when left out.", examples=["{store: {kind: loki}}"]
+    )
+    traces: TracesSettings | None = Field(
+        None,
+        description="Where spans of requests go; nowhere when left out.",
+        examples=["{endpoint: https://otlp.example.org:4317}"],
+    )
+    policies: Policies = Field(default_factory=Policies, description="How the rules of the policy pack are enforced.")
     budget: BudgetSettings | None = Field(None, description="A preview that would cost more fails.")
     prices: PriceSettings = Field(default_factory=PriceSettings, description="Prices the planner reckons with.")
 
@@ -82,6 +125,84 @@ class Settings(Model):
     def on_hosts(self) -> K3sClusterSettings | None:
         """The cluster the stack makes on hosts; None where it makes another."""
         return self.cluster if isinstance(self.cluster, K3sClusterSettings) else None
+
+    def namespace_of(self, model: str) -> str:
+        """Namespace of a model's pods."""
+        return self.models[model].namespace or self.namespaces.models
+
+    def namespaces_of_tenants(self) -> frozenset[str]:
+        """Every namespace of a team."""
+        return frozenset(name for team, tenant in self.tenants.items() for name in tenant.named(team))
+
+    def _namespaces_of_others(self) -> dict[str, str]:
+        """Those whose pods are trusted by their labels or hold secrets, by the key that names them."""
+        policies, operator = self.network_policies, self.secrets.operator
+        store = policies.secret_store.pods if policies.secret_store else None
+        named = {
+            "networkPolicies.gateway": policies.gateway,
+            "networkPolicies.scraper": policies.scraper,
+            "networkPolicies.keda": policies.keda,
+            "networkPolicies.dns": policies.dns,
+            "networkPolicies.secretStore.pods": store,
+            "secrets.operator": operator,
+        }
+        return {key: who.namespace for key, who in named.items() if who}
+
+    def secret_uses(self) -> list[Use]:
+        """What models and monitoring want of the stack's secrets."""
+        items, space = self.secrets.items, self.namespaces.monitoring
+        watching = self.monitoring.secrets() if self.monitoring else []
+        found = [Use(f"monitoring.{where}", space, each.name, each.key) for where, each in watching if each.name in items]
+        return [*uses(self.models, {name: self.namespace_of(name) for name in self.models}, items), *found]
+
+    @property
+    def watched_by_operator(self) -> bool:
+        """Whether the cluster has a Prometheus of its own, by an operator, that reads what this stack tells it to."""
+        return self.has(Brought.PROMETHEUS_OPERATOR) and self.monitoring is not None and self.monitoring.by_operator
+
+    @property
+    def by_karpenter(self) -> bool:
+        """Whether Karpenter makes nodes."""
+        return any(isinstance(pool, KarpenterPoolSettings) for pool in self.cluster.node_pools.values())
+
+    def has(self, what: Brought) -> bool:
+        """Whether the cluster brings that; what this stack makes does not count."""
+        return isinstance(self.cluster, ExistingClusterSettings) and what in self.cluster.brings
+
+    @property
+    def scaled_by_keda(self) -> bool:
+        """Whether KEDA says of some model how many servers it has."""
+        return any(model.scaling and model.scaling.kind is ScalerKind.KEDA for model in self.models.values())
+
+    @property
+    def prometheus_port(self) -> int:
+        """Where Prometheus answers, the stack's own or that of the cluster."""
+        url = urlsplit(self.monitoring.prometheus_url or "") if self.monitoring and self.watched_by_operator else None
+        return PORTS[PROMETHEUS] if url is None else url.port or (HTTPS if url.scheme == "https" else 80)
+
+    def internet_ports(self) -> list[int]:
+        """Ports on the internet that pods tell something to."""
+        told = self.monitoring.told_elsewhere() if self.monitoring else []
+        traced = [self.traces.port] if self.traces and not self.traces.collector else []
+        return sorted({*told, *traced})
+
+    @property
+    def watching_needs_class(self) -> bool:
+        """Whether volumes of what watches are of no class that the stack file names."""
+        metrics = self.monitoring is not None and self.monitoring.storage_class is None and not self.watched_by_operator
+        store = self.logs.store if self.logs else None
+        return metrics or (isinstance(store, LokiSettings) and store.storage_class is None)
+
+    @property
+    def pulling(self) -> frozenset[str]:
+        """Namespaces whose pods pull images with the secret of `secrets.imagePull`."""
+        watching = {self.namespaces.monitoring} if self.has_monitoring_namespace else set()
+        return frozenset({*map(self.namespace_of, self.models), self.namespaces.models, self.namespaces.node_agents, *watching})
+
+    @property
+    def has_monitoring_namespace(self) -> bool:
+        """Whether anything runs in the namespace of what watches."""
+        return self.monitoring is not None or (self.logs is not None and self.logs.in_cluster)
 
     @property
     def context(self) -> str | None:
@@ -166,6 +287,48 @@ class Settings(Model):
         return self
 
     @model_validator(mode="after")
+    def _secrets_can_be_made(self) -> "Settings":
+        check_secrets(
+            self.secrets,
+            self.secret_values,
+            self.secret_uses(),
+            on_eks=self.on_eks() is not None,
+            known={*self.pulling, *self.namespaces_of_tenants()},
+            pulling=self.pulling,
+        )
+        vault = self.secrets.needs_controller and self.secrets.store.kind is StoreKind.VAULT
+        if vault and self.network_policies.secret_store is None:
+            raise ValueError(
+                "networkPolicies.secretStore is missing; policies close every way that is not named, so External Secrets would "
+                "not reach Vault: give its addresses or its pods, e.g. {addresses: [10.20.0.30/32], port: 8200}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tenants_fit_the_cluster(self) -> "Settings":
+        pools = [self.cluster.pool(name) for name in self.cluster.node_pools]
+        on_eks = self.on_eks()
+        others = (*on_eks.cluster.admin_principals, *on_eks.cluster.viewer_principals) if on_eks else ()
+        platform = {f"namespaces.{key}": name for key, name in self.namespaces.roles().items()}
+        if not self.has_monitoring_namespace:
+            # It is usual to call that of somebody else's Prometheus so.
+            del platform["namespaces.monitoring"]
+        found = self._namespaces_of_others()
+        known = self.namespaces_of_tenants()
+        check_namespaces(self.tenants, platform, found)
+        check_quotas(self.tenants, {pool.accelerator.offered for pool in pools if pool.accelerator})
+        taken = {*platform.values(), *found.values(), *known}
+        check_deployers(self.tenants, on_eks=on_eks is not None, others=others, namespaces=taken)
+        for name, model in self.models.items():
+            if model.namespace is not None and model.namespace not in known:
+                teams = ", ".join(sorted(known)) or "none; add a team to tenants"
+                raise ValueError(
+                    f"models.{name}.namespace: {model.namespace!r} is no namespace of a tenant; known: {teams}, "
+                    f"or leave it out for {self.namespaces.models}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _names_of_models_stay_apart(self) -> "Settings":
         for name in self.models:
             for suffix in ("replicas", "compiled", "mirror"):
@@ -183,6 +346,8 @@ class Settings(Model):
                 raise ValueError(f"{key}.nodePool: {model.node_pool!r} is not a pool of this cluster; known: {known}")
             pool = self.cluster.pool(model.node_pool)
             _at(key, check_model_name, name)
+            if model.priority_class_name is not None:
+                _at(f"{key}.priorityClassName", check_priority_class, model.priority_class_name)
             sizes = model.parallelism
             _in(key, check_one_replica, sizes.tensor or 1, sizes.pipeline, sizes.data, pool)
             version = model.engine.version
@@ -215,6 +380,11 @@ class Settings(Model):
                 raise ValueError(
                     f"{key}.cache: a model alone is streamed; adapters and drafts need a cache that is mounted, e.g. kind: efs"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _watched(self) -> "Settings":
+        check_watching(self)
         return self
 
 

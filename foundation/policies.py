@@ -1,0 +1,111 @@
+"""Who talks to whom in a stack, by namespace."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from components.cluster.contract import PRIVATE
+from components.monitoring.exporters.plan import KUBE_STATE_METRICS
+from components.security.network.flows import ModelFlows, model_policies, server, tenant_policies
+from components.security.network.monitoring_flows import (
+    LogFlows,
+    MonitoringFlows,
+    collector_policy,
+    counter_policy,
+    exporter_policies,
+    monitoring_policies,
+    scraped_policies,
+)
+from components.security.network.platform_flows import ControllerFlows, agent_policies, controller_policies
+from components.security.network.policies import NetworkPolicyArgs
+from components.security.network.surroundings import Surroundings
+from components.serving.groups import MultiNode
+from foundation.foundation import Foundation
+from foundation.watching import logging, node_ranges, own_exporters, targets, watching
+from settings.sections import Settings
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Every way that is open in a stack; `models` says what those of the stack need of each other."""
+
+    config: Settings
+    below: Foundation
+    models: Mapping[str, ModelFlows]
+
+    def of(self, namespace: str) -> dict[str, NetworkPolicyArgs]:
+        """The policies of a namespace."""
+        config, space, around = self.config, self.config.namespaces, self.around
+        if namespace == space.monitoring:
+            counted = KUBE_STATE_METRICS in own_exporters(config)
+            programs = monitoring_policies(self.watching, self.logs, around)
+            return programs | (counter_policy(around) if counted else {}) | self._scraped(namespace)
+        if namespace == space.node_agents:
+            agents = agent_policies(config.accelerators.supports(self.below.cluster.node_pools).values(), around)
+            return agents | self._agents_that_watch() | self._scraped(namespace)
+        if self.controllers and namespace == space.controllers:
+            return controller_policies(self.controllers, around) | self._scraped(namespace)
+        here = model_policies((flows for name, flows in self.models.items() if config.namespace_of(name) == namespace), around)
+        if namespace == space.models:
+            return here
+        return {**here, **tenant_policies(sorted({*map(config.namespace_of, self.models)}))}
+
+    @cached_property
+    def around(self) -> Surroundings:
+        """What lies around the namespaces."""
+        config, below = self.config, self.below
+        policies = config.network_policies
+        scraper = policies.scraper.peer() if policies.scraper else None
+        return Surroundings(
+            api_server=policies.api_server_of(below.cluster.api_server),
+            gateway=policies.gateway.peer() if policies.gateway else None,
+            scraper=self.watching.scraper if self.watching else scraper,
+            clients=[client.peer() for client in policies.clients],
+            mirrors=policies.mirrors,
+            identity=below.cluster.workload_identity,
+            s3=below.aws.s3_cidrs if below.aws else None,
+            aws=[*below.aws.endpoint_cidrs] if below.aws and below.aws.endpoint_cidrs else None,
+            controllers=config.namespaces.controllers,
+            nodes=node_ranges(config) or PRIVATE,
+        )
+
+    @cached_property
+    def watching(self) -> MonitoringFlows | None:
+        """What watches, where the stack brings that."""
+        return watching(self.config, self.below)
+
+    @cached_property
+    def logs(self) -> LogFlows | None:
+        """Where logs go."""
+        return logging(self.config)
+
+    @cached_property
+    def controllers(self) -> ControllerFlows | None:
+        """The controllers of the stack; None without any."""
+        config = self.config
+        by = {name: flows.multi_node for name, flows in self.models.items() if flows.multi_node}
+        secrets = config.secrets
+        installed = secrets.needs_controller
+        keda = config.scaled_by_keda and not self.below.cluster.has_keda
+        if not by and not installed and not keda:
+            return None
+        store = config.network_policies.store(uses_identity=secrets.aws_service is not None)
+        return ControllerFlows(
+            leader_worker_set=MultiNode.LEADER_WORKER_SET in by.values(),
+            ray_models=[server(name, config.namespace_of(name)) for name, kept in by.items() if kept is MultiNode.RAY_SERVICE],
+            external_secrets=store if secrets.by_external_secrets else None,
+            sealed_secrets=installed and not secrets.by_external_secrets,
+            keda_asks_on=config.prometheus_port if keda else None,
+        )
+
+    def _agents_that_watch(self) -> dict[str, NetworkPolicyArgs]:
+        config, found = self.config, collector_policy(self.logs, self.around) if self.logs else {}
+        if config.monitoring is None:
+            return found
+        return found | exporter_policies(config.monitoring.exporters.wanted(self.below.cluster.node_pools), self.around)
+
+    def _scraped(self, namespace: str) -> dict[str, NetworkPolicyArgs]:
+        """What opens ports of metrics there."""
+        if self.config.monitoring is None or self.around.scraper is None:
+            return {}
+        return scraped_policies(namespace, targets(self.config, self.below), self.around.scraper)
