@@ -3,18 +3,15 @@
 Wraps the SDK's mock monitor, which by itself forgets who registered outputs, with which options, and in which order.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
-from pulumi.runtime import config as pulumi_config
 from pulumi.runtime import rpc
-from pulumi.runtime.mocks import MockMonitor, MockResourceArgs, Mocks, set_mocks
-from pulumi.runtime.settings import SETTINGS
-from pulumi.runtime.stack import run_pulumi_func
-from pulumi.runtime.sync_await import _sync_await
+from pulumi.runtime.mocks import MockMonitor, MockResourceArgs, Mocks
+
+from report.recording import ACCOUNT, REGION, answer, run
 
 AUTONAME = "-0a1b2c3d"
 
@@ -71,21 +68,6 @@ class Recording:
         return resource
 
 
-_ACCOUNT, _REGION = "123456789012", "us-east-1"
-
-_ANSWERS: dict[str, dict[str, Any]] = {
-    "aws:index/getCallerIdentity:getCallerIdentity": {
-        "accountId": _ACCOUNT,
-        "arn": f"arn:aws:iam::{_ACCOUNT}:user/moto",
-        "userId": "AKIAIOSFODNN7EXAMPLE",
-    },
-    "aws:index/getPartition:getPartition": {"partition": "aws", "dnsSuffix": "amazonaws.com"},
-    "aws:index/getRegion:getRegion": {"region": _REGION, "endpoint": f"ec2.{_REGION}.amazonaws.com"},
-    "aws:servicequotas/getServiceQuota:getServiceQuota": {"value": 100000.0},
-    "aws:ssm/getParameter:getParameter": {"value": "1.66.0-5d9ac849"},
-}
-"""What the functions of providers answer, by token."""
-
 _COMPUTED: dict[str, tuple[str, ...]] = {
     "aws:ec2/eip:Eip": ("allocationId",),
     "aws:ec2/vpcEndpoint:VpcEndpoint": ("prefixListId",),
@@ -99,9 +81,17 @@ _COMPUTED: dict[str, tuple[str, ...]] = {
 """Properties of AWS resources beside ARN and name that only their creation tells, by token."""
 
 
+_ARNS = {"aws:cloudwatch/logGroup:LogGroup": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:"}
+"""How ARNs begin that policies take apart, by token; the others lack the type of the resource."""
+
+
 _COMPUTED_OBJECTS: dict[str, dict[str, Any]] = {
     "aws:ec2/launchTemplate:LaunchTemplate": {"latestVersion": 1},
-    "aws:eks/cluster:Cluster": {"certificateAuthority": {"data": "Q0E="}},
+    "aws:ec2/vpcEndpoint:VpcEndpoint": {"cidrBlocks": ["52.216.0.0/15", "3.5.0.0/19"]},
+    "aws:eks/cluster:Cluster": {
+        "certificateAuthority": {"data": "Q0E="},
+        "identities": [{"oidcs": [{"issuer": f"https://oidc.eks.{REGION}.amazonaws.com/id/EXAMPLE"}]}],
+    },
 }
 """Those that are no text, by token."""
 
@@ -131,7 +121,7 @@ class _Cluster(Mocks):
             name = f"{args.name}{AUTONAME}"
             service = args.typ.split(":")[1].partition("/")[0]
             state = {
-                "arn": f"arn:aws:{service}:{_REGION}:{_ACCOUNT}:{name}",
+                "arn": _ARNS.get(args.typ, f"arn:aws:{service}:{REGION}:{ACCOUNT}:") + name,
                 "name": name,
                 **{key: f"{args.name}-{key}" for key in _COMPUTED.get(args.typ, ())},
                 **_COMPUTED_OBJECTS.get(args.typ, {}),
@@ -142,17 +132,9 @@ class _Cluster(Mocks):
         return f"{args.name}-id", state
 
     def call(self, args: Any) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
-        if args.token == "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings":
-            return _offered_everywhere(args.args["filters"]), []
-        if args.token not in _ANSWERS:
-            raise AssertionError(f"no component calls {args.token}")
-        return _ANSWERS[args.token], []
-
-
-def _offered_everywhere(filters: list[dict[str, Any]]) -> dict[str, Any]:
-    (types,) = (each["values"] for each in filters if each["name"] == "instance-type")
-    pairs = [(name, f"{_REGION}{zone}") for name in types for zone in "abcdf"]
-    return {"instanceTypes": [name for name, _ in pairs], "locations": [zone for _, zone in pairs]}
+        if args.token == "aws:ssm/getParameter:getParameter":
+            return {"value": "1.66.0-5d9ac849"}, []
+        return answer(args.token, args.args), []
 
 
 class _Monitor(MockMonitor):
@@ -194,27 +176,5 @@ def record(
 ) -> Recording:
     """What `program` registers. It runs anew, on an event loop of its own."""
     recording = Recording()
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    try:
-        monitor = _Monitor(recording)
-        set_mocks(monitor.mocks, project="llm-platform", stack=stack, preview=preview, monitor=monitor)
-        pulumi_config.set_all_config(dict(config or {}))
-
-        _sync_await(run_pulumi_func(program))
-    finally:
-        pulumi_config.set_all_config({})
-        _forget(loop)
-        loop.close()
-        asyncio.set_event_loop(None)
+    run(program, _Monitor(recording), stack=stack, preview=preview, config=config or {})
     return recording
-
-
-def _forget(loop: asyncio.AbstractEventLoop) -> None:
-    """End what a program that failed left under way: the SDK keeps it, and the next program would wait for it for ever."""
-    pending = asyncio.all_tasks(loop)
-    for task in pending:
-        task.cancel()
-    loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
-    SETTINGS.rpc_manager.clear()
-    SETTINGS.outputs.clear()

@@ -1,5 +1,6 @@
 """One working example of every component. A component without one fails the contract tests."""
 
+import base64
 from collections.abc import Callable
 
 import pulumi
@@ -15,7 +16,31 @@ from components.cluster.images import ImageFamily
 from components.cluster.k3s import K3sCluster
 from components.cluster.k3s.hosts import HostArgs
 from components.cluster.karpenter_pools import CapacityType
-from components.security import EncryptionKey, KeyUse, Namespace, PodIdentity, PodSecurityLevel
+from components.logging import LogCollector, LogStore
+from components.monitoring import MonitoringStack, ReceiverKind, StackForm
+from components.monitoring.exporters import AcceleratorExporter, DcgmExporter, KubeStateMetrics, NodeExporter
+from components.scaling import Autoscaler, KedaController, MetricsServer
+from components.secrets import (
+    AwsSecretService,
+    ConfigSecret,
+    ExternalSecret,
+    ExternalSecretsOperator,
+    ImagePull,
+    SealedSecret,
+    SealedSecretsController,
+    SecretStore,
+)
+from components.security import (
+    EncryptionKey,
+    IrsaRole,
+    KeyUse,
+    Namespace,
+    NetworkPolicySet,
+    PodIdentity,
+    PodSecurityLevel,
+    PriorityClasses,
+    Tenant,
+)
 from components.security.policies import allow
 from components.serving import ImagePrepull, KubeRayOperator, LeaderWorkerSetController, ModelServer, ModelVerification
 from components.serving.verification import Expectation, expected_metrics
@@ -42,12 +67,22 @@ KUBECONFIG = yaml.safe_dump(
     }
 )
 
+SEALED = base64.b64encode((512).to_bytes(2, "big") + bytes(512 + 16 + 8)).decode()
+"""A text as long as a sealed one."""
+
 POOL: NodePoolArgs = {
     "name": "l4",
     "accelerator": {"resource": "nvidia.com/gpu", "per_node": 1},
     "max_nodes": 1,
     "labels": {"node.kubernetes.io/instance-type": "g6.xlarge"},
     "taints": [{"key": "nvidia.com/gpu", "value": "present", "effect": TaintEffect.NO_SCHEDULE}],
+}
+
+AMD_POOL: NodePoolArgs = {
+    "name": "mi300x",
+    "accelerator": {"resource": "amd.com/gpu", "per_node": 8},
+    "max_nodes": 1,
+    "labels": {"llm-platform/pool": "mi300x"},
 }
 
 BARE_POOL: NodePoolArgs = {**POOL, "ships_device_plugin": False}
@@ -72,6 +107,7 @@ EXPECTATION = Expectation(
     engine_version=VLLM,
     metrics=expected_metrics(VLLM, lora=False, speculative=False),
     replicas=1,
+    most_replicas=1,
     nodes_per_replica=1,
     container="engine",
     image=VLLM_IMAGE,
@@ -87,6 +123,14 @@ Example = Callable[[str, pulumi.ResourceOptions], PlatformComponent]
 EXAMPLES: dict[type[PlatformComponent], Example] = {
     AcceleratorSupport: lambda name, opts: AcceleratorSupport(
         name, {"namespace_name": "node-agents", "vendor": Vendor.NVIDIA, "pools": [BARE_POOL]}, opts
+    ),
+    DcgmExporter: lambda name, opts: DcgmExporter(name, {"namespace_name": "node-agents", "pools": [POOL]}, opts),
+    AcceleratorExporter: lambda name, opts: AcceleratorExporter(
+        name, {"namespace_name": "node-agents", "vendor": Vendor.AMD, "pools": [AMD_POOL]}, opts
+    ),
+    NodeExporter: lambda name, opts: NodeExporter(name, {"namespace_name": "node-agents"}, opts),
+    KubeStateMetrics: lambda name, opts: KubeStateMetrics(
+        name, {"namespace_name": "monitoring", "pool_labels": ["llm-platform/pool"]}, opts
     ),
     EfaDevicePlugin: lambda name, opts: EfaDevicePlugin(name, {"namespace_name": "node-agents", "pools": [BARE_POOL]}, opts),
     SmokeTest: lambda name, opts: SmokeTest(name, {"namespace_name": "models", "pool": POOL}, opts),
@@ -104,6 +148,19 @@ EXAMPLES: dict[type[PlatformComponent], Example] = {
                     "accelerator": {"product": "L40S", "per_node": 4},
                 }
             ],
+        },
+        opts,
+    ),
+    MonitoringStack: lambda name, opts: MonitoringStack(
+        name,
+        {
+            "form": StackForm.STANDALONE,
+            "namespace_name": "monitoring",
+            "targets": [{"name": "models", "namespaces": ["models"], "pods": {"app.kubernetes.io/name": "vllm"}, "port": 8000}],
+            "rules": {"models": [{"name": "models", "rules": [{"alert": "Watchdog", "expr": "vector(1)"}]}]},
+            "dashboards": {"llm-fleet": "{}"},
+            "receivers": [{"name": "chat", "kind": ReceiverKind.SLACK, "secret": {"name": "alerts", "key": "slack"}}],
+            "grafana_admin_secret": {"name": "grafana", "key": "password"},
         },
         opts,
     ),
@@ -159,6 +216,21 @@ EXAMPLES: dict[type[PlatformComponent], Example] = {
     ImagePrepull: lambda name, opts: ImagePrepull(name, {"namespace_name": "models", "images": [VLLM_IMAGE], "pool": POOL}, opts),
     LeaderWorkerSetController: lambda name, opts: LeaderWorkerSetController(name, {"namespace_name": "controllers"}, opts),
     KubeRayOperator: lambda name, opts: KubeRayOperator(name, {"namespace_name": "controllers"}, opts),
+    Autoscaler: lambda name, opts: Autoscaler(
+        name,
+        {
+            "model_name": "qwen",
+            "namespace_name": "models",
+            "server_name": "qwen-server-1a2b3c4d",
+            "max_replicas": 4,
+            "start_seconds": 310,
+            "targets": {"waiting": 4, "kv_usage": 0.8},
+            "prometheus_url": "http://prometheus.monitoring.svc:9090",
+        },
+        opts,
+    ),
+    KedaController: lambda name, opts: KedaController(name, {"namespace_name": "controllers"}, opts),
+    MetricsServer: lambda name, opts: MetricsServer(name, {"namespace_name": "kube-system"}, opts),
     BlockStorageClass: lambda name, opts: BlockStorageClass(name, {"kms_key_arn": KEY_ARN}, opts),
     ModelBucketAccess: lambda name, opts: ModelBucketAccess(
         name,
@@ -168,6 +240,27 @@ EXAMPLES: dict[type[PlatformComponent], Example] = {
             "bucket_arn": "arn:aws:s3:::models",
             "kms_key_arn": KEY_ARN,
             "prefix": "models/qwen",
+        },
+        opts,
+    ),
+    NetworkPolicySet: lambda name, opts: NetworkPolicySet(
+        name,
+        {
+            "namespace_name": "models",
+            "policies": {
+                "qwen": {
+                    "pods": {"app.kubernetes.io/instance": "qwen"},
+                    "resolves_names": True,
+                    "ingress": [
+                        {
+                            "reason": "clients ask through the gateway",
+                            "pods": [{"namespace_name": "gateway", "labels": {"app": "gateway"}}],
+                            "ports": [{"port": 8000}],
+                        }
+                    ],
+                    "egress": [{"reason": "weights are streamed", "cidrs": pulumi.Output.from_input(["52.216.0.0/15"])}],
+                }
+            },
         },
         opts,
     ),
@@ -184,6 +277,85 @@ EXAMPLES: dict[type[PlatformComponent], Example] = {
     ),
     EncryptionKey: lambda name, opts: EncryptionKey(
         name, {"description": "Everything of one stack", "uses": list(KeyUse), "log_groups": ["/aws/eks/llm/cluster"]}, opts
+    ),
+    IrsaRole: lambda name, opts: IrsaRole(
+        name,
+        {
+            "oidc_provider": {
+                "provider_arn": "arn:aws:iam::123456789012:oidc-provider/oidc.eks.us-east-1.amazonaws.com/id/EXAMPLE",
+                "issuer": "oidc.eks.us-east-1.amazonaws.com/id/EXAMPLE",
+            },
+            "service_account": {"namespace_name": "models", "service_account_name": "server"},
+            "statements": [allow(["s3:GetObject"], "arn:aws:s3:::models/*")],
+        },
+        opts,
+    ),
+    ConfigSecret: lambda name, opts: ConfigSecret(
+        name, {"namespace_name": "models", "values": {"token": pulumi.Output.secret("hf_example")}}, opts
+    ),
+    ExternalSecret: lambda name, opts: ExternalSecret(
+        name,
+        {
+            "namespace_name": "models",
+            "secret_name": "hugging-face",
+            "store_name": pulumi.Output.from_input("models"),
+            "keys": {"token": {"remote": "llm/hugging-face", "property": "token"}},
+        },
+        opts,
+    ),
+    ExternalSecretsOperator: lambda name, opts: ExternalSecretsOperator(
+        name,
+        {
+            "namespace_name": "controllers",
+            "watched_namespace_name": "models",
+            "aws": {
+                "cluster_name": pulumi.Output.from_input("llm"),
+                "service": AwsSecretService.SECRETS_MANAGER,
+                "remotes": ["llm/hugging-face"],
+            },
+        },
+        opts,
+    ),
+    LogCollector: lambda name, opts: LogCollector(
+        name,
+        {
+            "namespace_name": "node-agents",
+            "cloud_watch": {"cluster_name": "llm", "kms_key_arn": pulumi.Output.from_input(KEY_ARN), "retention_days": 30},
+            "excluded_namespaces": ["kube-system"],
+        },
+        opts,
+    ),
+    LogStore: lambda name, opts: LogStore(name, {"namespace_name": "monitoring", "retention_days": 30, "storage_gib": 100}, opts),
+    ImagePull: lambda name, opts: ImagePull(
+        name, {"namespace_name": "models", "secret_names": [pulumi.Output.from_input("registry")]}, opts
+    ),
+    SealedSecret: lambda name, opts: SealedSecret(
+        name, {"namespace_name": "models", "secret_name": "hugging-face", "keys": {"token": SEALED}}, opts
+    ),
+    SealedSecretsController: lambda name, opts: SealedSecretsController(
+        name, {"namespace_name": "controllers", "watched_namespace_names": ["models"]}, opts
+    ),
+    SecretStore: lambda name, opts: SecretStore(
+        name,
+        {
+            "namespace_name": "models",
+            "vault": {"server": "https://vault.example.com:8200", "path": "secret", "role": "llm"},
+            "operator": {"namespace_name": "controllers", "service_account_name": "external-secrets"},
+        },
+        opts,
+    ),
+    PriorityClasses: lambda name, opts: PriorityClasses(name, {}, opts),
+    Tenant: lambda name, opts: Tenant(
+        name,
+        {
+            "tenant": "research",
+            "namespaces": {"research": {"accelerators": {"nvidia.com/gpu": 4}}, "research-apps": {}},
+            "accelerator_resources": ["nvidia.com/gpu"],
+            "kubernetes_version": "1.36",
+            "priority_classes": [pulumi.Output.from_input("batch")],
+            "deployer_groups": ["research-deployers"],
+        },
+        opts,
     ),
     PodIdentity: lambda name, opts: PodIdentity(
         name,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from components.security.policies import check_scoped
+from components.security.scoped import check_scoped
 from tests.judges.exceptions import Finding
 from tests.judges.terraform_plan import address
 from tests.recorder import Registration

@@ -1,11 +1,14 @@
 """A copy of this project that a test may change and rehearse, through the command line a person uses."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,10 @@ import psutil
 import yaml
 
 from sandbox.aws.account import Account
+from sandbox.aws.clusters import clusters
 from sandbox.control_plane.api import Api
 from sandbox.control_plane.components import Layout
+from sandbox.control_plane.pki import Pki
 from sandbox.control_plane.record import Record
 
 
@@ -88,6 +93,11 @@ class RehearsedProject:
     def api(self) -> Api:
         """The stack's API server, as its administrator."""
         layout = Layout(self.root / ".sandbox" / "clusters" / self.stack)
+        if not layout.record.exists():
+            # On EKS the control plane is the account's.
+            (kubeconfig,) = clusters(self.account().home).values()
+            server = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+            return Api(server, Pki(kubeconfig.parent / "pki"), "admin")
         record = Record.load(layout.record)
         return Api(f"https://127.0.0.1:{record.ports['kube-apiserver']}", layout.pki, "admin")
 
@@ -100,6 +110,32 @@ class RehearsedProject:
             events = [json.loads(line) for line in client.get(collection, params=query).text.splitlines()]
         assert not [event for event in events if event["type"] == "ERROR"], events
         return events
+
+    @contextlib.contextmanager
+    def watching(self, versions: Mapping[str, str]) -> Iterator[dict[str, list[dict[str, Any]]]]:
+        """What happens meanwhile to the collections at these paths, from these resource versions on; whole after the block.
+
+        Read while it happens: an API server forgets what is older than a minute.
+        """
+        seen: dict[str, list[dict[str, Any]]] = {path: [] for path in versions}
+        done = threading.Event()
+
+        def follow(path: str) -> None:
+            version, last = versions[path], False
+            while not last:
+                last = done.is_set()
+                found = self.events(path, version)
+                seen[path] += found
+                version = found[-1]["object"]["metadata"]["resourceVersion"] if found else version
+
+        with ThreadPoolExecutor() as pool:
+            following = [pool.submit(follow, path) for path in versions]
+            try:
+                yield seen
+            finally:
+                done.set()
+            for each in following:
+                each.result()
 
     def processes(self) -> list[psutil.Process]:
         """Every process that has this project's directory in its command line."""

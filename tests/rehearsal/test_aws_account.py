@@ -509,6 +509,33 @@ def test_other_services_refuse_as_aws_does(aws: Callable[[str], Any], what: str)
     assert code_of(prepare(aws(service))) == code
 
 
+@pytest.mark.parametrize(
+    ("statement", "granted"),
+    [
+        ({}, False),
+        ({"Action": "kms:*"}, True),
+        ({"Condition": {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": "arn:aws:logs:*:*:log-group:/llm/*"}}}, True),
+        ({"Condition": {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": "arn:aws:logs:*:*:log-group:/other"}}}, False),
+        ({"Action": ["kms:Encrypt*", "kms:Describe*"]}, False),
+        ({"Principal": {"Service": "logs.sa-east-1.amazonaws.com"}}, False),
+    ],
+)
+def test_a_log_group_needs_a_key_that_lets_logs_use_it(
+    aws: Callable[[str], Any], statement: dict[str, Any], granted: bool
+) -> None:
+    kms, logs = aws("kms"), aws("logs")
+    use = ["kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"]
+    service = {"Service": f"logs.{logs.meta.region_name}.amazonaws.com"}
+    serves = {"Effect": "Allow", "Principal": service, "Action": use, "Resource": "*", **statement}
+    statements = [_ROOT | {"Action": "kms:*"}, *([serves] if statement else [])]
+    key = kms.create_key(Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))["KeyMetadata"]["Arn"]
+    if granted:
+        logs.create_log_group(logGroupName="/llm/pods", kmsKeyId=key)
+        logs.delete_log_group(logGroupName="/llm/pods")
+    else:
+        assert code_of(lambda: logs.create_log_group(logGroupName="/llm/pods", kmsKeyId=key)) == "AccessDeniedException"
+
+
 def test_a_bucket_with_objects_stays(aws: Callable[[str], Any]) -> None:
     s3 = aws("s3")
     s3.create_bucket(Bucket="full-4711")

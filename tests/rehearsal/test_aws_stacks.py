@@ -25,7 +25,7 @@ def _pool(config: Config, name: str) -> Config:
 def _newer_kubernetes(config: Config) -> None:
     """With an image of its own, as docs/upgrading/eks.md has it: else EKS takes its newest."""
     config["llm-platform:cluster"]["kubernetesVersion"] = "1.37"
-    config["llm-platform:cluster"]["system"] = {"image": {"release": "1.68.0"}}
+    config["llm-platform:cluster"]["system"]["image"] = {"release": "1.68.0"}
     _newer_image(config)
 
 

@@ -21,7 +21,7 @@ from tests.stacks.program import STACKS, build
 pytestmark = pytest.mark.rehearsal
 
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-_FIRST = ("Namespace", "ServiceAccount")
+_FIRST = ("PriorityClass", "Namespace", "ServiceAccount")
 """What others need to be there, in this order; all else is only tried."""
 _SERVED_WITHIN_S = 20.0
 

@@ -116,6 +116,11 @@ def _drifted(ns: str, _changed: bool, provider: pulumi.ProviderResource) -> None
     k8s.apps.v1.Deployment("scaled", metadata={"namespace": ns, "name": "scaled"}, spec=spec, opts=options(provider))
 
 
+def _scale(api: Api, ns: str) -> None:
+    scaled = f"/apis/apps/v1/namespaces/{ns}/deployments/ignored/scale"
+    api.call("PATCH", scaled, {"spec": {"replicas": 4}}, fieldManager="kube-controller-manager")
+
+
 def _drift(api: Api, ns: str) -> None:
     deployments = f"/apis/apps/v1/namespaces/{ns}/deployments"
     api.call("PATCH", f"{deployments}/drifted", {"spec": {"revisionHistoryLimit": 3, "replicas": 2}})
@@ -196,7 +201,7 @@ SCENARIOS = {
     "secret": Scenario(_secret, {"secret": CREATE_FIRST}),
     "job": Scenario(_job, {"job": CREATE_FIRST}, {"job": ["spec.template.spec.containers[0].command[1]"]}),
     "parallel job": Scenario(_parallel_job, {"parallel": CREATE_FIRST}, {"parallel": ["spec.parallelism"]}),
-    "ignore changes": Scenario(_ignored, {"ignored": ["same"]}),
+    "ignore changes": Scenario(_ignored, {"ignored": ["same"]}, drift=_scale, refresh={"ignored": "same"}),
     "drift": Scenario(
         _drifted,
         {"drifted": ["update"], "scaled": ["same"]},
@@ -353,6 +358,7 @@ def test_no_secret_is_recorded_or_shown(emulated: Results) -> None:
 
 
 def test_what_others_set_is_neither_lost_nor_drift(emulated: Results) -> None:
+    assert emulated.objects["ignored"]["spec"]["replicas"] == 4
     assert emulated.objects["scaled"]["spec"]["replicas"] == 2
     assert emulated.objects["drifted"]["spec"] | {"replicas": 1, "revisionHistoryLimit": 3} == emulated.objects["drifted"]["spec"]
 

@@ -441,3 +441,24 @@ stringData: {{token: canary-in-yaml}}
     assert "canary-in-yaml" not in place.stack.state_file() + made.output
     again = place.stack.up(place.program(declare))
     assert {again.operations[name][0] for name in names} == {"same"}
+
+
+def test_a_patch_adds_to_what_is_there_or_makes_it_and_gives_its_fields_back(place: Place) -> None:
+    """As server-side apply does; the real provider does not look either (pulumi/pulumi-kubernetes, await.Creation)."""
+    maps = f"/api/v1/namespaces/{place.name}/configmaps"
+    place.api.call("POST", maps, {"metadata": {"name": "there"}, "data": {"theirs": "1"}})
+
+    def declare(provider: pulumi.ProviderResource) -> None:
+        for name in ("there", "made"):
+            metadata = {"name": name, "namespace": place.name}
+            k8s.core.v1.ConfigMapPatch(name, metadata=metadata, data={"ours": "2"}, opts=options(provider))
+
+    up = place.stack.up(place.program(declare))
+    assert up.succeeded, up.errors
+    assert place.api.call("GET", f"{maps}/there")["data"] == {"theirs": "1", "ours": "2"}
+    assert place.api.call("GET", f"{maps}/made")["data"] == {"ours": "2"}
+    again = place.stack.up(place.program(declare), expect_no_changes=True)
+    assert again.succeeded, again.changed
+    down = place.stack.destroy()
+    assert down.succeeded, down.errors
+    assert place.api.call("GET", f"{maps}/there")["data"] == {"theirs": "1"}

@@ -38,7 +38,7 @@ def _set_context_length(tokens: int, project: RehearsedProject) -> None:
 
 def test_up_brings_the_model_up_and_says_where_it_answers(project: RehearsedProject) -> None:
     output = project.succeed("up")
-    assert "34 created" in output
+    assert "107 created" in output
     assert f"http://{MODEL}.models.svc:8000/v1" in output
     assert "requests of 8,192 tokens at once" in output
     assert "vllm serve /models/Qwen--Qwen2.5-7B-Instruct-AWQ/" in output
@@ -69,7 +69,7 @@ def test_status_tells_programs_what_runs(project: RehearsedProject) -> None:
 
 
 def test_a_second_up_changes_nothing(project: RehearsedProject) -> None:
-    assert re.search(r"Resources:\n +34 unchanged\n", project.succeed("up"))
+    assert re.search(r"Resources:\n +107 unchanged\n", project.succeed("up"))
 
 
 def test_a_preview_shows_a_change_and_makes_none(project: RehearsedProject) -> None:
@@ -77,7 +77,8 @@ def test_a_preview_shows_a_change_and_makes_none(project: RehearsedProject) -> N
     _set_context_length(4096, project)
     output = project.succeed("preview")
     assert re.search(r'"8192" +=> "4096"', output)
-    assert "~ 1 to update" in output
+    # The server, and what Prometheus knows of the plan.
+    assert "~ 2 to update" in output
     # The check of the model and what it is to find, which are made anew for every change of a server.
     assert "+-2 to replace" in output
     replaced = re.findall(r"^ *\+-(\S+): \(replace\)$", output, re.MULTILINE)
@@ -86,7 +87,7 @@ def test_a_preview_shows_a_change_and_makes_none(project: RehearsedProject) -> N
 
 
 def test_a_change_reaches_the_running_model(project: RehearsedProject) -> None:
-    assert "~ 1 updated" in project.succeed("up")
+    assert "~ 2 updated" in project.succeed("up")
     (server,) = [pod for pod in _items(project, PODS) if pod["metadata"]["labels"]["app.kubernetes.io/name"] == "vllm"]
     assert "4096" in server["spec"]["containers"][0]["args"]
 

@@ -18,6 +18,7 @@ def test_no_invariant_is_broken(stack: str, recordings: Mapping[str, Recording])
     config = settings.from_file(ROOT / file, file)
     pools = [config.cluster.pool(name) for name in config.cluster.node_pools]
     objects = named_objects(recordings[stack])
-    servers = [obj for obj in objects if obj["kind"] in ("Deployment", "LeaderWorkerSet")]
+    named = [obj for obj in objects if obj["kind"] in ("Deployment", "LeaderWorkerSet")]
+    servers = [obj for obj in named if obj["metadata"]["labels"]["app.kubernetes.io/name"] == "vllm"]
     assert len(servers) == len(config.models)
     assert broken(objects, pools) == []

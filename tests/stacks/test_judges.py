@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.judges import exceptions, policies, programs
+from tests.judges.objects import named_objects
 from tests.judges.terraform_plan import plan
 from tests.recorder import Recording
-from tests.stacks.program import STACKS, objects
+from tests.stacks.program import STACKS
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +19,7 @@ def manifests(recordings: Mapping[str, Recording], tmp_path_factory: pytest.Temp
     """A directory with the Kubernetes objects of each stack."""
     directory = tmp_path_factory.mktemp("objects")
     for stack, recording in recordings.items():
-        (directory / f"{stack}.yaml").write_text(objects(recording))
+        (directory / f"{stack}.yaml").write_text(yaml.safe_dump_all(named_objects(recording), width=130))
     return directory
 
 

@@ -44,6 +44,10 @@ KNOBS: dict[str, Any] = {
     "hostUsers": True,
     "extraArguments": ["--enable-prompt-tokens-details"],
     "environment": {"VLLM_LOGGING_LEVEL": "WARNING"},
+    "limits": {"waiting": 10, "outputTokens": 512},
+    "structuredOutputs": "guidance",
+    "clients": [{"namespace": "shop", "pods": {"app": "web"}}],
+    "checksum": "0" * 64,
     "verify": False,
     "nodePool": "h100",
 }
@@ -62,11 +66,11 @@ def _edit(knob: str, value: object) -> Any:
 
 
 def _objects(recording: Recording) -> Mapping[str, Any]:
-    """Everything registered, by type and name."""
+    """Everything registered, by the component it belongs to, type and name."""
     found = {}
     for resource in recording.resources:
-        inputs = whole(resource.inputs)
-        found[f"{resource.type.rpartition(':')[2]} {resource.name}"] = inputs
+        owner = resource.urn.split("::")[2].rpartition("$")[0].rpartition(":")[2]
+        found[f"{owner} {resource.type.rpartition(':')[2]} {resource.name}"] = whole(resource.inputs)
     return found
 
 
@@ -98,8 +102,10 @@ def test_a_knob_changes_only_what_it_should(
 ) -> None:
     after = _objects(build("models", root, tmp_path, monkeypatch, edit=_edit(knob, KNOBS[knob])))
     changed = [f"{name}: {path or 'made' if name not in before else path or 'gone'}" for name, path in _changes(before, after)]
-    # A pool's pre-pull has the images of all its models; how a neighbour rolls follows from the room that is left.
-    others = [line for line in changed if MODEL not in line and not line.startswith("DaemonSet ")]
+    # A pool's pre-pull has the images of all its models, rules and dashboards have what is planned of each; how a neighbour rolls
+    # follows from the room that is left.
+    shared = ("ImagePrepull DaemonSet ", "MonitoringStack PrometheusRule ", "MonitoringStack ConfigMap monitoring-dashboard-")
+    others = [line for line in changed if MODEL not in line and not line.startswith(shared)]
     assert all(".strategy" in line for line in others), "another model's objects changed"
     assert "\n".join(changed) == snapshot(name=knob)
 

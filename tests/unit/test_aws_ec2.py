@@ -392,6 +392,7 @@ def test_a_gateway_endpoint_follows_its_route_tables(account: Rehearsed) -> None
     found = check_read(endpoint, {**inputs, "routeTableIds": tables[1:]}, settled(endpoint, account, identity, inputs))
     assert found["vpcEndpointType"] == "Gateway"
     assert found["prefixListId"].startswith("pl-")
+    assert "52.216.0.0/15" in found["cidrBlocks"]
     endpoint.delete(account, identity, found)
     assert settled(endpoint, account, identity, found) is None
 
@@ -492,7 +493,10 @@ def test_a_new_group_lets_nothing_out(account: Rehearsed) -> None:
     assert live["IpPermissionsEgress"] == []
 
 
-@pytest.mark.parametrize("adapter", {type(example.adapter) for example in EXAMPLES}, ids=lambda adapter: adapter.__name__)
+_ADAPTERS: list[type[ServiceAdapter]] = sorted({type(example.adapter) for example in EXAMPLES}, key=lambda kind: kind.__name__)
+
+
+@pytest.mark.parametrize("adapter", _ADAPTERS, ids=lambda adapter: adapter.__name__)
 def test_every_input_of_pulumi_aws_is_kept_or_refused(adapter: type[ServiceAdapter]) -> None:
     lives = [example for example in EXAMPLES if type(example.adapter) is adapter]
     used = {name for example in lives for name in (*example.inputs, *example.changed)} | IN_OTHER_TESTS.get(adapter.token, set())

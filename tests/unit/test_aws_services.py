@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from pulumi import _types as sdk_types
 
 from sandbox.providers.aws.adapter import Account, Adapter, Values
-from sandbox.providers.aws.services import cloudwatch, efs, fsx, iam, kms, s3, secretsmanager, sqs, ssm
+from sandbox.providers.aws.services import cloudwatch, efs, fsx, iam, iam_oidc, kms, s3, secretsmanager, sqs, ssm
 from sandbox.providers.aws.services.shapes import ServiceAdapter
 from sandbox.providers.contract import ProviderError
 from tests.aws_adapters import (
@@ -30,7 +30,21 @@ from tests.aws_adapters import (
     trust,
 )
 
-MODULES = ("cloudwatch", "efs", "eks", "eks_access", "eks_nodes", "fsx", "iam", "kms", "s3", "secretsmanager", "sqs", "ssm")
+MODULES = (
+    "cloudwatch",
+    "efs",
+    "eks",
+    "eks_access",
+    "eks_nodes",
+    "fsx",
+    "iam",
+    "iam_oidc",
+    "kms",
+    "s3",
+    "secretsmanager",
+    "sqs",
+    "ssm",
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +69,12 @@ def make_policy(account: Account) -> str:
 
 def make_key(account: Account) -> str:
     return kms.Key().create(account, {})
+
+
+def make_key_for_logs(account: Account) -> str:
+    allowed = {"Effect": "Allow", "Principal": {"Service": f"logs.{REGION}.amazonaws.com"}, "Action": "kms:*", "Resource": "*"}
+    key = kms.Key().create(account, {"policy": json.dumps({"Version": "2012-10-17", "Statement": [allowed]})})
+    return f"arn:aws:kms:{REGION}:{ACCOUNT_ID}:key/{key}"
 
 
 def make_bucket(account: Account) -> str:
@@ -150,6 +170,16 @@ EXAMPLES = [
         iam.ServiceLinkedRole(),
         {"awsServiceName": "autoscaling.amazonaws.com", "customSuffix": "gpu", "description": "spot", "tags": {"a": "1"}},
         {"description": "spot nodes", "tags": {"a": "2"}},
+    ),
+    Example(
+        iam_oidc.OpenIdConnectProvider(),
+        {
+            "url": "https://oidc.eks.us-east-1.amazonaws.com/id/EXAMPLE",
+            "clientIdLists": ["sts.amazonaws.com"],
+            "thumbprintLists": ["9e99a48a9960b14926bb7f3b02e22da2b0ab7280"],
+            "tags": {"a": "1"},
+        },
+        {"thumbprintLists": ["990f4193972f2becf12ddeda5237f9c952f20d9e"], "tags": {"a": "2"}},
     ),
     Example(
         kms.Key(),
@@ -382,13 +412,14 @@ EXAMPLES = [
         cloudwatch.LogGroup(),
         {
             "name": "/aws/eks/cluster",
-            "kmsKeyId": f"arn:aws:kms:{REGION}:{ACCOUNT_ID}:key/one",
+            "kmsKeyId": "$key",
             "logGroupClass": "STANDARD",
             "retentionInDays": 7,
             "skipDestroy": False,
             "tags": {"a": "1"},
         },
         {"kmsKeyId": None, "retentionInDays": None, "tags": {"b": "1"}},
+        {"key": make_key_for_logs},
     ),
     Example(
         efs.FileSystem(),
@@ -693,3 +724,16 @@ def test_a_resource_is_waited_for_until_it_is_ready_or_failed() -> None:
     assert adapter.pending({"__status": "creating"}) == "the FileSystem is creating"
     with pytest.raises(ProviderError, match="the FileSystem is MISCONFIGURED: no network"):
         adapter.pending({"__status": "MISCONFIGURED", "__issues": "no network"})
+
+
+def test_tokens_are_taken_over_https_from_each_signer_once(account: Account) -> None:
+    adapter = iam_oidc.OpenIdConnectProvider()
+    inputs: Values = {"clientIdLists": ["sts.amazonaws.com"]}
+    with pytest.raises(ProviderError, match="the URL must begin with https://"):
+        adapter.create(account, {"url": "http://oidc.example.org", **inputs})
+    inputs["url"] = "https://oidc.example.org/id/A"
+    identity = adapter.create(account, inputs)
+    with pytest.raises(ClientError, match="EntityAlreadyExists"):
+        adapter.create(account, inputs)
+    with pytest.raises(ProviderError, match="does not change `clientIdLists`"):
+        adapter.update(account, identity, inputs, {**inputs, "clientIdLists": ["other"]})

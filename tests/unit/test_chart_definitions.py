@@ -184,6 +184,48 @@ def test_what_is_different_in_the_version_before(chart: str, version: str, file:
     assert {path for path in changed if not any(path.startswith(f"{other}.") for other in changed)} == different
 
 
+_WINDOWS = "spec.advanced.horizontalPodAutoscalerConfig.behavior.{}.stabilizationWindowSeconds"
+
+
+@pytest.mark.parametrize(
+    ("chart", "file", "patched"),
+    [
+        ("kube-prometheus-stack", "prometheus-operator-v0.93.1.yaml", set()),
+        # KEDA's release patches what its module has (config/crd/patches): bounds, which autoscalers have anyway.
+        (
+            "keda",
+            "keda-v2.20.2.yaml",
+            {
+                ("scaledobjects.keda.sh", _WINDOWS.format("scaleDown")),
+                ("scaledobjects.keda.sh", _WINDOWS.format("scaleUp")),
+                ("scaledjobs.keda.sh", "spec.jobTargetRef.template.metadata"),
+                ("scaledjobs.keda.sh", "spec.triggers.metricType"),
+            },
+        ),
+    ],
+)
+def test_definitions_for_monitoring_and_scaling_are_those_released(chart: str, file: str, patched: set[tuple[str, str]]) -> None:
+    if not (folder := os.environ.get("LLM_PLATFORM_CRDS")):
+        pytest.skip("LLM_PLATFORM_CRDS names no directory with the definitions that projects released")
+    [of] = definitions.known(chart).values()
+    try:
+        ours = definitions.manifests(chart, of)
+    except UnavailableError as error:
+        pytest.skip(str(error))
+    released = definitions.parse((Path(folder) / file).read_text("utf-8"))
+    old, new = (
+        {
+            (each["metadata"]["name"], of_version["name"], path): field
+            for each in found
+            for of_version in each["spec"]["versions"]
+            for path, field in _walk(of_version["schema"]["openAPIV3Schema"], "")
+        }
+        for found in (ours, released)
+    )
+    changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+    assert {(name, path) for name, _, path in changed} == patched
+
+
 def _fields(found: Iterable[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
     """What the definition of a kind says of every field, by its path."""
     [spec] = [each["spec"] for each in found if each["spec"]["names"]["kind"] == kind]

@@ -27,3 +27,9 @@ def test_links_lead_somewhere(page: str, root: Path) -> None:
     file = root / page
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text())
     assert [target for target in targets if not (file.parent / target).exists()] == []
+
+
+def test_the_tests_that_the_threat_model_names_exist(root: Path) -> None:
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (root / "docs/security.md").read_text())
+    assert named
+    assert [(file, test) for file, test in named if f"def {test}(" not in (root / "tests" / file).read_text()] == []

@@ -12,7 +12,7 @@ from components.cluster.karpenter import controller_values
 from components.cluster.karpenter_policies import INTERRUPTIONS, LONGEST, POLICIES, Scope, encoded, queue_statements
 from components.cluster.karpenter_pools import CapacityType, Pool, node_class_spec, node_pool_spec, selector_terms
 from components.inputs import InputError, validate
-from components.security.policies import UNSCOPABLE, check_scoped
+from components.security.scoped import UNSCOPABLE, check_scoped
 from components.versions import KARPENTER
 from sandbox.providers.kubernetes.helm.charts import CHARTS_ENV, find
 from sandbox.providers.kubernetes.helm.values import problems

@@ -9,7 +9,7 @@ from sandbox.providers.contract import ProviderError
 from sandbox.providers.kubernetes.awaiting import wait_for
 from sandbox.providers.kubernetes.awaiting.loop import NotReadyError, time_limit, until_gone, until_ready
 from sandbox.providers.kubernetes.awaiting.reasons import Evidence, explain, of_pod
-from sandbox.providers.kubernetes.awaiting.rules import Verdict, judge
+from sandbox.providers.kubernetes.awaiting.rules import Verdict, has_rule, judge
 from sandbox.providers.kubernetes.client import Kind
 
 
@@ -395,3 +395,19 @@ def test_a_deletion_that_hangs_names_the_finalizers() -> None:
     held = {"kind": "Toy", "metadata": {"name": "a", "namespace": "n", "uid": "1", "finalizers": ["x.io/hold"]}}
     with pytest.raises(NotReadyError, match=r"Toy n/a: not deleted after 0 s: the finalizers x\.io/hold are not removed"):
         gone(held, limit=0.05)
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "awaited"),
+    [
+        ("apps/v1", "StatefulSet", True),
+        ("v1", "PersistentVolumeClaim", True),
+        ("autoscaling/v2", "HorizontalPodAutoscaler", False),
+        ("apiregistration.k8s.io/v1", "APIService", False),
+        ("keda.sh/v1alpha1", "ScaledObject", False),
+        ("monitoring.coreos.com/v1", "PrometheusRule", False),
+    ],
+)
+def test_kinds_are_awaited_as_by_the_official_provider(api_version: str, kind: str, awaited: bool) -> None:
+    """Its table is provider/pkg/await/awaiters.go of pulumi/pulumi-kubernetes."""
+    assert has_rule(obj(kind, api_version)) is awaited

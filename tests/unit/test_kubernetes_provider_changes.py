@@ -16,7 +16,7 @@ from sandbox.providers.kubernetes.changes import (
     without_ignored,
     without_noise,
 )
-from sandbox.providers.kubernetes.context import with_live
+from sandbox.providers.kubernetes.context import set_by_others, with_live
 from sandbox.providers.kubernetes.objects import Type
 from sandbox.providers.kubernetes.pruning import prune
 from sandbox.providers.kubernetes.settings import Settings
@@ -213,6 +213,18 @@ def test_of_a_set_only_our_items_count() -> None:
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=2).filter(lambda key: key != "metadata"), JSON, max_size=4))
 def test_an_object_in_its_own_shape_is_itself(obj: dict[str, Any]) -> None:
     assert prune(obj, obj) == obj
+
+
+def test_what_only_others_have_set_is_theirs() -> None:
+    def owned(*managers: str) -> dict[str, Any]:
+        fields: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
+        return {"metadata": {"managedFields": [{"manager": manager, "fieldsV1": fields} for manager in managers]}}
+
+    path = ("spec", "replicas")
+    assert set_by_others(owned("autoscaler"), path, "ours")
+    assert not set_by_others(owned("autoscaler", "ours"), path, "ours")
+    assert not set_by_others(owned(), path, "ours")
+    assert not set_by_others(owned("autoscaler"), ("spec", "paused"), "ours")
 
 
 def test_ignored_fields_are_applied_as_they_live() -> None:

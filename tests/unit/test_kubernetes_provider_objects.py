@@ -47,6 +47,10 @@ def test_a_request_knows_type_and_name_of_its_urn() -> None:
         ("kubernetes:apps/v1:Deployment", Type("apps/v1", "Deployment")),
         ("kubernetes:apps/v1:DeploymentPatch", Type("apps/v1", "Deployment", patch=True)),
         ("kubernetes:networking.k8s.io/v1:IngressPatch", Type("networking.k8s.io/v1", "Ingress", patch=True)),
+        (
+            "kubernetes:rbac.authorization.k8s.io/v1:RolePatch",
+            Type("rbac.authorization.k8s.io/v1", "Role", patch=True),
+        ),
         ("kubernetes:example.com/v1:Patch", Type("example.com/v1", "Patch")),
         ("kubernetes:example.com/v1:MyPatch", Type("example.com/v1", "MyPatch")),
         ("kubernetes:karpenter.sh/v1:NodePool", Type("karpenter.sh/v1", "NodePool")),

@@ -11,12 +11,13 @@ import pytest
 
 from components.serving.controllers import kuberay_values, lws_values
 from components.serving.leader_worker_set import GROUP_KEY, together
-from components.serving.ray_service import engine_settings, ray_network_policy, ray_service
+from components.serving.ray_service import engine_settings, ray_service
 from components.versions import KUBERAY, LWS, VLLM, VLLM_IMAGE
 from sandbox.controllers import lws_objects, ray_objects
-from sandbox.controllers.__main__ import RELEASE, installed
+from sandbox.controllers.__main__ import installed
 from sandbox.controllers.conditions import settled
 from sandbox.controllers.lws_rollout import Group, Rollout, begin, go_on
+from sandbox.controllers.releases import RELEASE
 from sandbox.providers.kubernetes.helm.charts import CHARTS_ENV, find
 from sandbox.providers.kubernetes.helm.values import problems
 from tests.recorder import record
@@ -250,14 +251,6 @@ def test_arguments_are_the_engine_s_own_settings(words: list[str], expected: dic
 def test_what_ray_serve_cannot_do_is_refused(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
-
-
-def test_only_a_group_itself_reaches_ray_s_own_ports() -> None:
-    inside, operator, clients = ray_network_policy({"app": "r1"}, "kuberay")["ingress"]
-    assert inside == {"from": [{"podSelector": {"matchLabels": {"app": "r1"}}}]}
-    assert [port["port"] for port in operator["ports"]] == [8265]
-    assert operator["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "kuberay"}
-    assert clients == {"ports": [{"protocol": "TCP", "port": 8000}]}
 
 
 def test_ray_s_pods_get_what_the_operator_gives_them() -> None:

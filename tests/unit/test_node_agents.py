@@ -9,7 +9,7 @@ import yaml
 
 from components import versions
 from planner.catalog import instance_types
-from sandbox.charts import node_agents
+from sandbox.charts import rendering, workloads
 from sandbox.providers.kubernetes.helm.charts import CHARTS_ENV, find
 from sandbox.providers.kubernetes.helm.values import merge
 
@@ -22,8 +22,8 @@ with_charts = pytest.mark.skipif(not os.environ.get(CHARTS_ENV), reason=f"{CHART
 
 
 def rendered(chart: str, values: dict[str, Any], release: str = "rel") -> dict[tuple[str, str], dict[str, Any]]:
-    of = node_agents.known(chart)[PINNED[chart].removeprefix("v")]
-    objects = node_agents.objects(chart, of, release, "agents", values)
+    of = workloads.known(chart)[PINNED[chart].removeprefix("v")]
+    objects = rendering.objects(chart, of, release, "agents", values)
     return {(obj["kind"], obj["metadata"]["name"]): obj for obj in objects}
 
 
@@ -34,7 +34,7 @@ def pod(obj: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("chart", PINNED)
 def test_the_pinned_versions_are_known(chart: str) -> None:
-    assert PINNED[chart].removeprefix("v") in node_agents.known(chart)
+    assert PINNED[chart].removeprefix("v") in workloads.known(chart)
 
 
 def test_values_decide_where_agents_run_and_what_with() -> None:
@@ -78,8 +78,8 @@ def test_other_configurations_are_another_template() -> None:
 
 
 def test_a_release_waits_for_what_the_operator_s_chart_makes_but_not_for_the_operator() -> None:
-    of = node_agents.known("gpu-operator")["26.7.0"]
-    assert node_agents.awaited(of, "gpu-operator", "gpu-operator") == {
+    of = workloads.known("gpu-operator")["26.7.0"]
+    assert rendering.awaited("gpu-operator", of, "gpu-operator", {}) == {
         ("Deployment", "gpu-operator"),
         ("DaemonSet", "gpu-operator-node-feature-discovery-worker"),
         ("Deployment", "gpu-operator-node-feature-discovery-master"),
@@ -96,9 +96,9 @@ def test_workloads_are_those_of_the_chart(chart: str) -> None:
         if isinstance(entry, dict)
         for text, about in entry.items()
     }
-    of = node_agents.known(chart)[PINNED[chart].removeprefix("v")]
+    of = workloads.known(chart)[PINNED[chart].removeprefix("v")]
     ours = rendered(chart, {})
-    for name in node_agents.awaited(of, "rel", chart) & ours.keys():
+    for name in rendering.awaited(chart, of, "rel", {}) & ours.keys():
         assert {container["image"] for container in pod(ours[name])["containers"]} == set(theirs[name]["images"])
         assert ours[name]["spec"]["selector"]["matchLabels"].items() <= theirs[name]["podLabels"].items()
     made = {name for name in theirs if name[0] == "DaemonSet"}
@@ -116,7 +116,7 @@ def test_defaults_are_those_of_the_chart(chart: str) -> None:
     for name in ("nfd", "node-feature-discovery"):
         if "worker" in (theirs.get(name) or {}):
             theirs[name] = merge(subchart.defaults, theirs[name])
-    found = dict(_differences(node_agents.known(chart)[PINNED[chart].removeprefix("v")].defaults, theirs, ""))
+    found = dict(_differences(workloads.known(chart)[PINNED[chart].removeprefix("v")].defaults, theirs, ""))
     allowed = {  # filled in from the chart's version, or no values of the chart
         "image.tag", "nfd.image.tag", "node-feature-discovery.image.tag", "operator.version", "nfd.enabled", "priorityClassName",
     }  # fmt: skip

@@ -7,7 +7,8 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.security.policies import Statement, allow, check_scoped, document, pod_identity_trust, trust
+from components.security.policies import Conditions, Statement, allow, document, pod_identity_trust, trust
+from components.security.scoped import check_scoped
 from components.storage import reader_statements, writer_statements
 from tests.contracts.examples import EXAMPLES, build
 from tests.recorder import record
@@ -15,6 +16,38 @@ from tests.recorder import record
 ACCOUNT = "123456789012"
 BUCKET = "arn:aws:s3:::models-1"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/nodes"
+ISSUER = "token.actions.githubusercontent.com"
+GITHUB = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{ISSUER}"
+SAML = f"arn:aws:iam::{ACCOUNT}:saml-provider/company"
+COGNITO = "cognito-identity.amazonaws.com"
+
+
+def federated(provider: str, conditions: Conditions) -> Statement:
+    return allow(["sts:AssumeRoleWithWebIdentity"], principals={"Federated": provider}, conditions=conditions)
+
+
+EVERYBODY: list[tuple[str, str, Conditions]] = [
+    (GITHUB, f"{ISSUER}:sub", {}),
+    (GITHUB, f"{ISSUER}:sub", {"StringEquals": {f"{ISSUER}:aud": "sts.amazonaws.com"}}),
+    (GITHUB, f"{ISSUER}:sub", {"StringEquals": {"other.example.com:sub": "repo:example/llm"}}),
+    (GITHUB, f"{ISSUER}:sub", {"StringEqualsIfExists": {f"{ISSUER}:sub": "repo:example/llm"}}),
+    *[
+        (GITHUB, f"{ISSUER}:sub", {"StringLike": {f"{ISSUER}:sub": sub}})
+        for sub in (
+            "*",
+            "?*",
+            "repo:*",
+            "rep*",
+            "*:ref:refs/heads/main",
+            "system:serviceaccount:*:server",
+            ["repo:example/llm", "*"],
+        )
+    ],
+    (SAML, "SAML:aud", {}),
+    (COGNITO, f"{COGNITO}:aud", {"StringLike": {f"{COGNITO}:amr": "authenticated"}}),
+]
+"""Trusts in an identity provider that do not say in whom of it, and the condition that would."""
 
 
 def text(policy: Callable[[], pulumi.Output[str]]) -> str:
@@ -92,6 +125,48 @@ def test_a_service_trusted_with_a_role_uses_it_for_this_account_only() -> None:
         (allow(["s3:GetObject"], BUCKET, principals="*"), "anybody may do it"),
         (allow(["s3:GetObject"], BUCKET, principals={"AWS": ["*"]}), "anybody may do it"),
         (allow(["sts:AssumeRole"], principals={"Service": "eks.amazonaws.com"}), "add the condition aws:SourceAccount"),
+        *[
+            (allow([action], BUCKET), f"{action} is every action of")
+            for action in ("s3:?*", "iam:Create*", "iam:*Role", "iam:P*")
+        ],
+        *[
+            (allow([action], resource), f"{action} on {resource} reaches every {kind}; name the resources")
+            for action, resource, kind in (
+                ("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:*:*:secret:*", "secret"),
+                ("ssm:GetParameter", f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/?*", "parameter"),
+                ("kms:Decrypt", "arn:aws:kms:*:*:key/*", "key"),
+                ("sts:AssumeRole", "arn:aws:iam::*:role/*", "role"),
+                ("sts:AssumeRole", "arn:aws:iam::*:role*", "role*"),
+                ("logs:PutLogEvents", "arn:aws:logs:*:*:log-group:*:log-stream:*", "log-group"),
+                ("ec2:RunInstances", "arn:aws:ec2:us-east-1:*:instance/*", "instance"),
+                ("s3:GetObject", "arn:aws:s3:::*/weights/*", "resource"),
+                ("s3:GetObject", "?*", "resource"),
+                ("s3:GetObject", "arn:aws:*", "resource"),
+            )
+        ],
+        *[
+            (allow(["s3:GetObject"], "*", conditions={operator: {key: value}}), "reaches every resource")
+            for operator, key, value in (
+                ("StringLike", "aws:PrincipalArn", "*"),
+                ("StringLike", "aws:ResourceTag/team", ["models", "?*"]),
+                ("IpAddress", "aws:SourceIp", "0.0.0.0/0"),
+                ("IpAddress", "aws:SourceIp", ["0.0.0.0/1", "128.0.0.0/1"]),
+                ("IpAddress", "aws:SourceIp", "::/0"),
+                ("ArnLike", "aws:SourceArn", "arn:aws:s3:::*"),
+                ("ArnLike", "aws:PrincipalArn", "arn:aws:iam::*:role/*"),
+            )
+        ],
+        *[
+            (allow(["s3:GetObject"], BUCKET, principals="*", conditions={operator: condition}), "anybody may do it")
+            for operator, condition in (
+                ("StringLike", {"aws:PrincipalArn": "*"}),
+                ("StringEquals", {"s3:prefix": "weights/"}),
+                ("StringEquals", {"aws:PrincipalTag/team": "models"}),
+                ("Bool", {"aws:PrincipalIsAWSService": "true"}),
+            )
+        ],
+        (allow(["iam:PassRole"], ROLE, conditions={"StringLike": {"iam:PassedToService": "*"}}), "add the condition iam:Passed"),
+        *[(federated(provider, conditions), f"add the condition {key}") for provider, key, conditions in EVERYBODY],
     ],
 )
 def test_what_a_reviewer_refuses(statement: Statement, sentence: str) -> None:
@@ -109,6 +184,30 @@ def test_what_a_reviewer_refuses(statement: Statement, sentence: str) -> None:
             conditions={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
         ),
         allow(["sts:AssumeRole"], principals={"Service": "ec2.amazonaws.com"}),
+        *[
+            allow([action], resource)
+            for action, resource in (
+                ("secretsmanager:GetSecretValue", f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:llm/*"),
+                ("ssm:GetParameter", "arn:aws:ssm:us-east-1::parameter/aws/service/*"),
+                ("logs:PutLogEvents", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:flow-log:*"),
+                ("logs:DescribeLogGroups", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:*"),
+                (
+                    "autoscaling:SetDesiredCapacity",
+                    f"arn:aws:autoscaling:us-east-1:{ACCOUNT}:autoScalingGroup:*:autoScalingGroupName/a",
+                ),
+                ("ec2:RunInstances", "arn:aws:ec2:us-east-1::image/*"),
+                ("sqs:SendMessage", f"arn:aws:sqs:us-east-1:{ACCOUNT}:llm-*"),
+                ("s3:GetObject*", f"{BUCKET}/*"),
+                ("s3:List*", BUCKET),
+                ("kms:GenerateDataKey*", KEY),
+            )
+        ],
+        allow(["s3:GetObject"], BUCKET, principals="*", conditions={"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}),
+        allow(["s3:GetObject"], BUCKET, principals="*", conditions={"StringEquals": {"aws:PrincipalOrgID": "o-1"}}),
+        federated(GITHUB, {"StringLike": {f"{ISSUER}:sub": "repo:example/llm:*"}}),
+        federated(GITHUB, {"StringLike": {f"{ISSUER}:sub": "system:serviceaccount:models:*"}}),
+        federated(SAML, {"StringEquals": {"SAML:aud": "https://signin.aws.amazon.com/saml"}}),
+        federated(COGNITO, {"StringEquals": {f"{COGNITO}:aud": "us-east-1:1"}}),
         allow(["kms:PutKeyPolicy"], "*", principals={"AWS": "arn:aws:iam::123456789012:root"}),
         {"Effect": "Deny", "Action": "*", "Resource": "*", "Principal": "*"},
     ],

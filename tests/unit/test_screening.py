@@ -1,6 +1,7 @@
 """What users may add to an engine: every spelling of what is refused is refused, everything else passes, no value is repeated."""
 
 import json
+import re
 import string
 
 import pytest
@@ -8,12 +9,13 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from components.secretive import looks_secret
+from components.serving.extras import check_environment
 from components.serving.screening import (
     Refusal,
     check_engine_version,
     engine_flags,
     engine_variables,
-    looks_secret,
     screen_arguments,
     screen_environment,
 )
@@ -22,8 +24,14 @@ from tests.conftest import ROOT
 
 SERVING = ROOT / "components/serving"
 REFUSED = [Refusal.model_validate(each) for each in yaml.safe_load((SERVING / "refused.yaml").read_text())["refused"]]
+VARIABLES = yaml.safe_load((SERVING / "variables.yaml").read_text())
+OF_USERS = {"NCCL_NET_PLUGIN": "aws-ofi", "https_proxy": "http://proxy.example.com:3128", "AWS_EC2_METADATA_DISABLED": "true"} | {
+    "OMP_NUM_THREADS": "8",
+    "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+    "PYTHONOPTIMIZE": "0",
+}
 FLAGS = engine_flags(VLLM)
-OUTRIGHT = {flag: each for each in REFUSED if not (each.values or each.key) for flag in each.flags}
+OUTRIGHT = {flag: each for each in REFUSED if not (each.some_pass or each.key) for flag in each.flags}
 """Flags that are refused with any value."""
 SOMETIMES = {flag for each in REFUSED for flag in each.flags} - set(OUTRIGHT)
 OWNED = {
@@ -140,6 +148,17 @@ def test_the_refused_flags_are_those_of_this_engine() -> None:
                 }
             ),
         ],
+        ["--hf-overrides", json.dumps({"text_config": {"auto_map": {"AutoModel": "evil/model--m.Model"}}})],
+        ["--hf-overrides.auto_map.AutoModel", "evil/model--m.Model"],
+        ["--hf-overrides.trust_remote_code", "true"],
+        ["--compilation-config.inductor_passes.mine", "evil.change"],
+        ["-cc", json.dumps({"cache_dir": "/mnt/models"})],
+        ["--max-logprobs", "-1"],
+        ["--max-logprobs=1000"],
+        ["--otlp-traces-endpoint", "http://traces.example.com:4317"],
+        ["--otlp-traces-endpoint", "traces.example.com:4317"],
+        ["--otlp-traces-endpoint", "http://collector.monitoring.svc:80@example.com"],
+        ["--otlp-traces-endpoint", "http://example.com/collector.monitoring.svc"],
     ],
 )
 def test_values_that_are_refused(extra: list[str]) -> None:
@@ -158,6 +177,11 @@ def test_values_that_are_refused(extra: list[str]) -> None:
         ["--tokenizer-revision", "b25037543e9394b818fdfca67ab2a00ecc7dd641"],
         ["-O3", "-cc.cudagraph_mode=PIECEWISE", "--cudagraph-capture-sizes", "1", "2", "4"],
         ["--no-trust-remote-code", "--disable-log-requests", "--no-enable-log-outputs"],
+        ["--max-logprobs", "20"],
+        ["--otlp-traces-endpoint", "http://collector.monitoring.svc:4317"],
+        ["--otlp-traces-endpoint", "grpc://collector.monitoring.svc.cluster.local:4317"],
+        ["--otlp-traces-endpoint", "collector:4317"],
+        ["--otlp-traces-endpoint", "https://traces.example.com/v1/traces"],
     ],
 )
 def test_values_that_pass(extra: list[str]) -> None:
@@ -239,7 +263,8 @@ def test_no_sentence_repeats_what_looks_like_a_secret(secret: str, form: str) ->
 def test_refused_variables_are_refused(case: tuple[str, Refusal], value: str) -> None:
     pattern, refusal = case
     name = pattern.replace("*", "ANY")
-    if value in refusal.harmless or (refusal.values and value not in (*refusal.values, "$(X)")):
+    if not refusal.meets(value):
+        assert value in refusal.harmless or (refusal.values and value not in refusal.values) or refusal.form
         return
     assert refused_variable(name, value) == refusal.sentence(name)
 
@@ -294,3 +319,44 @@ def test_every_release_below_the_minimum_has_an_advisory() -> None:
     assert data["minimum"] == "0.33.0"
     assert all(check_engine_version(f"0.{minor}.0", ()) for minor in range(33))
     assert len({each["id"] for each in data["advisories"]}) == len(data["advisories"])
+
+
+def test_variables_that_only_tune_pass_and_all_others_are_told_what_to_do_instead() -> None:
+    allowed = [name for group in VARIABLES["allowed"] for name in group["variables"]]
+    assert len(set(allowed)) == len(allowed) > 150
+    check_environment({name.replace("*", "ALL"): "1" for name in allowed if name != "AWS_EC2_METADATA_DISABLED"} | OF_USERS, VLLM)
+    assert all(group["source"] for group in VARIABLES["allowed"])
+
+
+def test_no_allowed_variable_names_a_file_a_cache_or_an_identity() -> None:
+    suspicious = re.compile("PATH|FILE|DIR$|HOME|CACHE|_LIB|ENDPOINT|HEADER|ROLE|PROFILE|LOGS|TRACE$|DUMP|_ADDR$|INJECTION")
+    # Sizes and switches, whatever they are called.
+    known = {
+        "CUDA_CACHE_DISABLE",
+        "CUDA_CACHE_MAXSIZE",
+        "TORCHINDUCTOR_FORCE_DISABLE_CACHES",
+        "TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT",
+    }
+    known |= {"AWS_STS_REGIONAL_ENDPOINTS", "PYTHONSAFEPATH", "UCX_MEMTYPE_CACHE"}
+    found = {name for group in VARIABLES["allowed"] for name in group["variables"] if suspicious.search(name)}
+    assert found == known
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("NCCL_DEBUGG", "did you mean NCCL_DEBUG?"),
+        ("NCCL_TOPO_DUMP_FILE", "use VLLM_LOGGING_LEVEL or NCCL_DEBUG"),
+        ("NCCL_HOSTID", "set it in an image and name that in engine.image"),
+        ("TORCHINDUCTOR_CACHE_DIR", "leave it out, since what engines compile is loaded again"),
+        ("XDG_CACHE_HOME", "leave it out, since what engines compile is loaded again"),
+        ("HF_HOME", "leave it out, since servers read models from the cache only"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "name the collector in traces.endpoint"),
+        ("RAY_ADDRESS", "leave it out, since KubeRay sets what Ray needs"),
+    ],
+)
+def test_what_a_variable_that_may_do_more_is_answered(name: str, words: str) -> None:
+    with pytest.raises(ValueError, match=r"; \w") as caught:
+        check_environment({name: "x"}, VLLM)
+    assert str(caught.value).startswith(f"{name} is not among the variables that only tune (components/serving/variables.yaml); ")
+    assert words in str(caught.value)

@@ -1,15 +1,18 @@
 """Stack files: what is accepted, and the one sentence each mistake gets."""
 
 import copy
+import itertools
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
 import settings
 from components.inputs import InputError, validate
@@ -292,3 +295,83 @@ def test_any_value_of_any_setting_is_used_or_refused_by_name(key: str, value: ob
         sentences = "models"
         assert loaded.models["qwen2-5-7b"]
     assert "models" in sentences
+
+
+def _models(place: Any, found: set[type[BaseModel]]) -> set[type[BaseModel]]:
+    """Every model that settings are made of."""
+    if isinstance(place, type) and issubclass(place, BaseModel) and place not in found:
+        found.add(place)
+        for field in place.model_fields.values():
+            _models(field.annotation, found)
+    for argument in get_args(place):
+        _models(argument, found)
+    return found
+
+
+FIELDS = sorted(
+    ((model, field.alias or name) for model in _models(settings.Settings, set()) for name, field in model.model_fields.items()),
+    key=lambda each: (each[0].__name__, each[1]),
+)
+WRONG: list[Any] = [None, 3.5, "!", [], {}, True, -1, 10**9, ["!"], [3.5], [None], {"a": None}, {"a": 3.5}, {"a": "!"}, {"a": []}]
+
+
+def _sentences(model: type[BaseModel], data: object) -> list[str]:
+    try:
+        validate(model, data, "here")
+    except InputError as error:
+        return str(error).splitlines()
+    return []
+
+
+def _faults(model: type[BaseModel], data: object) -> list[str]:
+    try:
+        model.model_validate(data)
+    except ValidationError as error:
+        return [".".join(map(str, fault["loc"])) + "." for fault in error.errors() if fault["loc"][-1:] != ("[key]",)]
+    return []
+
+
+def test_whoever_follows_an_example_has_no_fault_there_any_more() -> None:
+    followed = set()
+    for (model, key), wrong in itertools.product(FIELDS, WRONG):
+        for sentence in _sentences(model, {key: copy.deepcopy(wrong)}):
+            found = re.fullmatch(rf"here: ({key}[\w.\[\]]*)(?:: .*| is (?:missing|empty).*) e\.g\. (.*)", sentence)
+            if not found or re.search(r"…|\.\.\.", found[2]):
+                continue
+            steps = [int(step) if step.isdigit() else step for step in re.findall(r"[^.\[\]]+", found[1])]
+            entry = yaml.safe_load(found[2])
+            if not isinstance(entry, (dict, list)) or (isinstance(entry, dict) and list(entry) != steps[-1:]):
+                continue
+            data = {key: copy.deepcopy(wrong)}
+            here: Any = data
+            for step in steps[:-1]:
+                here = here[step]
+            here[steps[-1]] = entry[0] if isinstance(entry, list) else entry[steps[-1]]
+            path = ".".join(map(str, steps)) + "."
+            assert not [fault for fault in _faults(model, data) if fault.startswith(path)], sentence
+            followed.add((model, path))
+    assert len(followed) > 200
+
+
+TOKEN = "hf_AbCdEfGhIjKlMnOpQrStUvWx1234567890"
+SECRETS = [
+    TOKEN,
+    f"--api-key {TOKEN}",
+    f"https://root:{TOKEN}@vault.example.com",
+    "https://root:HunterTwo@vault.example.com",
+    f"robot:HunterTwo@{'long.' * 20}example.com",
+    "-----BEGIN PRIVATE KEY-----\nHunterTwo\n-----END PRIVATE KEY-----\n",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS, ids=[each[:30] for each in SECRETS])
+def test_no_sentence_has_a_secret_or_what_was_made_of_one(secret: str) -> None:
+    forms: list[Any] = [secret, [secret], {secret: secret}, {"a": secret}, {"a": [secret]}, {"kind": secret}, {"name": secret}]
+    said = 0
+    for (model, key), form in itertools.product(FIELDS, forms):
+        for sentence in _sentences(model, {key: form}):
+            letters = re.sub("[^a-z0-9]", "", sentence.lower())
+            assert "abcdefghij" not in letters.replace("0123456789abcdef", ""), sentence
+            assert "huntertwo" not in letters, sentence
+            said += key in sentence
+    assert said > 1000

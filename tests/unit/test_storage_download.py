@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -84,9 +85,10 @@ class Download:
         source: str = SOURCE,
         adapter: dict[str, Any] | None = None,
         mirror: str | None = None,
+        checksum: str | None = None,
         **wishes: Any,
     ) -> "subprocess.CompletedProcess[str]":
-        repository = {"source": source, "revision": revision, "adapter": adapter}
+        repository = {"source": source, "revision": revision, "adapter": adapter, "checksum": checksum}
         command = self._command([repository], {"from": mirror} | wishes)
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
 
@@ -143,6 +145,25 @@ def test_what_is_fetched_is_listed_and_whole_and_not_fetched_again(download: Dow
     asked = len(hugging_face.served)
     assert download.run().returncode == 0
     assert len(hugging_face.served) == asked
+
+
+def test_a_repository_that_is_not_the_reviewed_one_is_never_there(download: Download, hugging_face: Hub) -> None:
+    """The hub declares a checksum of whatever it serves; the settings' own one does not move with it."""
+    first = download.run()
+    checksum = (download.directory() / COMPLETE).read_text()
+    assert f"checksum {checksum}" in first.stdout
+    assert download.run(checksum=checksum).returncode == 0
+
+    assert "its files are not those that were reviewed" in _sentence(download.run(checksum="0" * 64))
+    shutil.rmtree(download.directory())
+    for name in (FIRST, "config.json"):
+        hugging_face.repositories[SOURCE, REVISION] = dict(MODEL) | {name: bytes(len(MODEL[name]))}
+        assert f"and {checksum} is expected" in _sentence(download.run(checksum=checksum))
+        assert not (download.directory() / COMPLETE).exists()
+        assert download.check().returncode == 1
+        shutil.rmtree(download.directory())
+    hugging_face.repositories[SOURCE, REVISION] = dict(MODEL)
+    assert download.run(checksum=checksum).returncode == 0
 
 
 def test_another_revision_leaves_the_old_one_as_it_is(download: Download, hugging_face: Hub) -> None:
@@ -291,6 +312,20 @@ def test_through_a_bucket_to_a_volume(tmp_path: Path, hugging_face: Hub, s3: str
     assert len(hugging_face.served) == asked
     assert {name: (download.directory() / name).read_bytes() for name in FETCHED} == {name: MODEL[name] for name in FETCHED}
     assert download.check().returncode == 0
+
+    # Who can write to the bucket can make it agree with itself, not with a checksum that is in the settings.
+    checksum = (download.directory() / COMPLETE).read_text()
+    shutil.rmtree(download.directory())
+    assert download.run(mirror=bucket, checksum=checksum).returncode == 0
+    shutil.rmtree(download.directory())
+    forged = bytes(len(MODEL[FIRST]))
+    manifest = json.loads(client.get_object(Bucket="company-models", Key=f"{where}/{MANIFEST}")["Body"].read())
+    manifest["files"][FIRST]["sha256"] = hashlib.sha256(forged).hexdigest()
+    text = json.dumps(manifest).encode()
+    for name, body in {FIRST: forged, MANIFEST: text, COMPLETE: hashlib.sha256(text).hexdigest().encode()}.items():
+        client.put_object(Bucket="company-models", Key=f"{where}/{name}", Body=body)
+    assert f"and {checksum} is expected" in _sentence(download.run(mirror=bucket, checksum=checksum))
+    assert download.check().returncode == 1
 
 
 def test_a_vocabulary_is_fetched_once_and_only_as_it_should_be(download: Download, hugging_face: Hub) -> None:

@@ -54,6 +54,7 @@ def expectation(args: Sequence[str] = GENERATE, **changes: Any) -> Expectation:
         "engine_version": "0.33.0",
         "metrics": expected_metrics("0.33.0", lora=line.lora, speculative=False),
         "replicas": 1,
+        "most_replicas": changes.get("replicas", 1),
         "nodes_per_replica": 1,
         "container": "engine",
         "image": "docker.io/vllm/vllm-openai:v0.33.0",

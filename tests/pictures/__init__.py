@@ -1,0 +1,1 @@
+"""Dashboards drawn without Grafana, to look at them: `python -m tests.pictures --help`."""
