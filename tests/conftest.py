@@ -1,5 +1,6 @@
 """Shared by every test."""
 
+import os
 from pathlib import Path
 
 import hypothesis
@@ -10,6 +11,9 @@ hypothesis.settings.register_profile(
     "project", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
 hypothesis.settings.load_profile("project")
+
+# moto keeps accounts for as long as the process lives, with the policies of AWS or without them as it is when they are first used.
+os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
 
 ROOT = Path(__file__).parent.parent
 

@@ -1,0 +1,1 @@
+"""How clients reach models: gateways, routes, and shares of traffic between versions."""

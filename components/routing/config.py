@@ -1,0 +1,302 @@
+"""Inputs of gateways and routes, the same for every realisation, and what follows from them."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, NotRequired, TypedDict
+
+import pulumi
+from pydantic import AfterValidator, Field, model_validator
+
+from components.inputs import InputText, Matching, Model
+from components.routing.paths import allowed_paths, check_prefix
+from components.serving.arguments import PORT
+from components.serving.groups import Task
+from components.types import DnsLabel
+
+_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+
+Host = Annotated[
+    str,
+    Matching(pattern=rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})+", what="a host name in lower case", example="chat.example.com"),
+]
+"""A name that clients resolve; no wildcard."""
+PathPrefix = Annotated[str, AfterValidator(check_prefix)]
+"""What stands before the engine's own paths; cut off before the engine sees the request."""
+HeaderName = Annotated[
+    str, Matching(pattern=r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", what="the name of a header in lower case", example="x-llm-version")
+]
+HeaderValue = Annotated[str, Matching(pattern=r"[!-~]{1,256}", what="the value of a header", example="v2")]
+
+
+class Implementation(StrEnum):
+    """What does what the objects say; decides what may be asked for (features.yaml)."""
+
+    LOAD_BALANCER = "loadBalancer"
+    """A Service of type LoadBalancer per route: no gateway at all."""
+    ENVOY_GATEWAY = "envoyGateway"
+    """Gateway API with Envoy Gateway's own policies."""
+    GATEWAY_API = "gatewayApi"
+    """Gateway API alone, whatever class: its core and standard features."""
+    ISTIO = "istio"
+    """Istio's own Gateway, VirtualService and DestinationRule."""
+
+
+class IssuerArgs(TypedDict):
+    """Who signs certificates: an issuer of cert-manager."""
+
+    name: pulumi.Input[str]
+    """Its name."""
+    kind: NotRequired[str]
+    """`ClusterIssuer` (the default) or `Issuer`, then in the gateway's namespace."""
+
+
+class Issuer(Model):
+    """Validated `IssuerArgs`."""
+
+    name: InputText
+    kind: Annotated[str, Matching(pattern="ClusterIssuer|Issuer", what="a kind of issuer", example="ClusterIssuer")] = (
+        "ClusterIssuer"
+    )
+
+
+class JwtArgs(TypedDict):
+    """Tokens that somebody else signs."""
+
+    issuer: str
+    """Who signs them (`iss`)."""
+    jwks_uri: str
+    """Where the keys are that they are checked with; https."""
+    audiences: NotRequired[list[str]]
+    """For whom they must be (`aud`); anybody's by default."""
+
+
+class Jwt(Model):
+    """Validated `JwtArgs`."""
+
+    issuer: str = Field(min_length=1, description="Who signs the tokens.", examples=["https://id.example.com"])
+    jwks_uri: Annotated[
+        str, Matching(pattern=r"https://\S+", what="a URL of https", example="https://id.example.com/.well-known/jwks.json")
+    ] = Field(description="Where the keys are that tokens are checked with.")
+    audiences: tuple[str, ...] = Field((), description="For whom tokens must be.", examples=["[llm-platform]"])
+
+
+class AuthArgs(TypedDict):
+    """What clients must show at the gateway; one of the two."""
+
+    api_key_secret_name: NotRequired[pulumi.Input[str] | None]
+    """Secret in the gateway's namespace: for each client a key of it, the key's value is what the client sends as
+    `Authorization: Bearer …`."""
+    jwt: NotRequired[JwtArgs | None]
+
+
+class Auth(Model):
+    """Validated `AuthArgs`."""
+
+    api_key_secret_name: InputText | None = None
+    jwt: Jwt | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Auth":
+        if (self.api_key_secret_name is None) == (self.jwt is None):
+            raise ValueError("auth takes either api keys or jwt; give one of the two")
+        return self
+
+
+class GatewayArgs(TypedDict):
+    """Inputs of `Gateway`."""
+
+    namespace_name: pulumi.Input[str]
+    """Namespace of the gateway and its proxies; *baseline* suffices."""
+    model_namespaces: list[pulumi.Input[str]]
+    """Namespaces whose routes it takes."""
+    hosts: list[str]
+    """Every host it answers for."""
+    implementation: NotRequired[Implementation]
+    """What does what the objects say; `envoyGateway` by default. Not `loadBalancer`, which has no gateway."""
+    gateway_class: NotRequired[str | None]
+    """GatewayClass of the cluster's own; one for Envoy Gateway is made when left out."""
+    tls_secret_name: NotRequired[pulumi.Input[str] | None]
+    """Secret of type kubernetes.io/tls in the gateway's namespace. One of this and `issuer`; clear text without both."""
+    issuer: NotRequired[IssuerArgs | None]
+    """Who signs the certificate for `hosts`."""
+    internal: NotRequired[bool]
+    """Whether the load balancer before it has private addresses only; true by default."""
+    on_aws: NotRequired[bool]
+    """Whether AWS makes that load balancer; false by default."""
+    source_ranges: NotRequired[list[str]]
+    """Ranges that may connect; private addresses by default."""
+    replicas: NotRequired[int]
+    """Proxies; 2 by default."""
+    auth: NotRequired[AuthArgs | None]
+    """What clients must show; nothing by default, then engines ask for their own keys."""
+    body_mib: NotRequired[int]
+    """Longest request in MiB; 20 by default, which holds a few images."""
+    requests_per_minute: NotRequired[int | None]
+    """Requests a proxy lets through for each route in a minute; no limit by default."""
+    idle_seconds: NotRequired[int]
+    """Longest silence within an answer; 3600 by default. Load balancers before it cut earlier unless they are told."""
+    request_seconds: NotRequired[int]
+    """Longest answer, from the first byte of the request to the last of the answer; 3600 by default."""
+    system_labels: NotRequired[Mapping[str, str]]
+    """Labels of the nodes proxies run on."""
+    image_pull_secrets: NotRequired[list[pulumi.Input[str]]]
+    """Secrets of the namespace that proxies pull images with."""
+    mesh_mtls: NotRequired[bool]
+    """Whether the way from the proxies to the engines is encrypted by the mesh; Istio only."""
+
+
+class GatewayConfig(Model):
+    """Validated `GatewayArgs`."""
+
+    namespace_name: InputText
+    model_namespaces: tuple[InputText, ...]
+    hosts: tuple[Host, ...] = Field(min_length=1)
+    implementation: Implementation = Implementation.ENVOY_GATEWAY
+    gateway_class: DnsLabel | None = None
+    tls_secret_name: InputText | None = None
+    issuer: Issuer | None = None
+    internal: bool = True
+    on_aws: bool = False
+    source_ranges: tuple[str, ...] = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+    replicas: int = Field(2, ge=1, le=100)
+    auth: Auth | None = None
+    body_mib: int = Field(20, ge=1, le=1024)
+    requests_per_minute: int | None = Field(None, ge=1)
+    idle_seconds: int = Field(3600, ge=1, le=86400)
+    request_seconds: int = Field(3600, ge=1, le=86400)
+    system_labels: Mapping[str, str] = Field(default_factory=dict)
+    image_pull_secrets: tuple[InputText, ...] = ()
+    mesh_mtls: bool = False
+
+    @model_validator(mode="after")
+    def _one_certificate(self) -> "GatewayConfig":
+        if self.tls_secret_name is not None and self.issuer is not None:
+            raise ValueError("tls_secret_name and issuer both give the certificate; remove one of the two")
+        return self
+
+    @property
+    def tls(self) -> bool:
+        """Whether clients are answered by https."""
+        return self.tls_secret_name is not None or self.issuer is not None
+
+
+class GatewayRefArgs(TypedDict):
+    """A gateway as routes name it: `Gateway.reference`."""
+
+    name: pulumi.Input[str]
+    namespace_name: pulumi.Input[str]
+    implementation: Implementation
+    tls: bool
+    """Whether it answers by https."""
+
+
+class GatewayRef(Model):
+    """Validated `GatewayRefArgs`."""
+
+    name: InputText
+    namespace_name: InputText
+    implementation: Implementation
+    tls: bool
+
+
+class VersionArgs(TypedDict):
+    """A version of what a route leads to."""
+
+    weight: int
+    """Its share among the weights of the route; 0 leaves it to `headers`."""
+    headers: NotRequired[Mapping[str, str]]
+    """Requests with all of these headers go there, whatever the weights say."""
+
+
+class Version(Model):
+    """Validated `VersionArgs`."""
+
+    weight: int = Field(ge=0, le=1_000_000)
+    headers: Mapping[HeaderName, HeaderValue] = Field(default_factory=dict)
+
+
+class RouteArgs(TypedDict):
+    """Inputs of `Route`."""
+
+    route_name: str
+    """What clients know it by."""
+    namespace_name: pulumi.Input[str]
+    """Namespace of the Services it leads to."""
+    gateway: GatewayRefArgs
+    """The gateway that takes requests for it."""
+    host: str
+    """Host of requests."""
+    path: NotRequired[str]
+    """Prefix of their paths, e.g. `/chat`; none by default."""
+    task: NotRequired[Task]
+    """What its models are for, which decides the paths that are let through; `generate` by default."""
+    versions: Mapping[str, VersionArgs]
+    """By the name of the model's Service."""
+    body_mib: NotRequired[int]
+    """As `GatewayArgs.body_mib`."""
+    requests_per_minute: NotRequired[int | None]
+    idle_seconds: NotRequired[int]
+    request_seconds: NotRequired[int]
+    inference_pool: NotRequired[bool]
+    """Whether requests with the same beginning go to the same replica (InferencePool); Gateway API only."""
+
+
+class RouteConfig(Model):
+    """Validated `RouteArgs`."""
+
+    route_name: DnsLabel
+    namespace_name: InputText
+    gateway: GatewayRef
+    host: Host
+    path: PathPrefix = ""
+    task: Task = Task.GENERATE
+    versions: Mapping[DnsLabel, Version] = Field(min_length=1)
+    body_mib: int = Field(20, ge=1, le=1024)
+    requests_per_minute: int | None = Field(None, ge=1)
+    idle_seconds: int = Field(3600, ge=1, le=86400)
+    request_seconds: int = Field(3600, ge=1, le=86400)
+    inference_pool: bool = False
+
+    @model_validator(mode="after")
+    def _reach_somebody(self) -> "RouteConfig":
+        check_versions(self.versions)
+        return self
+
+    def rules(self) -> "list[Rule]":
+        """What is done with requests, in order: the first rule that matches decides."""
+        return rules(self)
+
+
+class Rule(Model):
+    """Requests that are sent on: those with one of `paths` and all of `headers`."""
+
+    paths: Mapping[str, str]
+    """Exact paths of requests, each with the path that the engine sees instead."""
+    headers: Mapping[str, str]
+    weights: Mapping[str, int]
+    """By Service the share; never 0."""
+    port: int = PORT
+
+
+def rules(route: RouteConfig) -> list[Rule]:
+    """The rules of a route: first those by headers, the most particular first, then the one by weights."""
+    paths = {route.path + path: path for path in allowed_paths(route.task)}
+    picked = sorted(
+        ((name, version) for name, version in route.versions.items() if version.headers),
+        key=lambda each: (-len(each[1].headers), each[0]),
+    )
+    weights = {name: version.weight for name, version in route.versions.items() if version.weight}
+    return [
+        *(Rule(paths=paths, headers=version.headers, weights={name: 1}) for name, version in picked),
+        *([Rule(paths=paths, headers={}, weights=weights)] if weights else []),
+    ]
+
+
+def check_versions(versions: Mapping[str, Version]) -> None:
+    """Raise ValueError where nobody answers, or two versions are picked by the same headers."""
+    if not any(version.weight for version in versions.values()):
+        raise ValueError("versions: no version has a weight, so requests without headers reach nobody; use e.g. weight: 100")
+    seen: dict[frozenset[tuple[str, str]], str] = {}
+    for name, version in versions.items():
+        if version.headers and (other := seen.setdefault(frozenset(version.headers.items()), name)) != name:
+            raise ValueError(f"versions.{name}.headers: {other} is picked by the same headers; use other values")
