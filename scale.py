@@ -18,10 +18,9 @@ from settings.sections import Settings
 
 def scalers(config: Settings, below: Foundation, rooms: Namespaces) -> list[pulumi.Resource]:
     """What autoscalers ask, where some model has one and the cluster does not bring it."""
-    kinds = {model.scaling.kind for model in config.models.values() if model.scaling}
     on_cluster = pulumi.ResourceOptions(provider=below.provider)
     made: list[pulumi.Resource] = []
-    if ScalerKind.KEDA in kinds and not below.cluster.has_keda:
+    if config.makes_keda:
         made.append(KedaController("keda", _args(below, rooms.names[config.namespaces.controllers]), opts=on_cluster))
     by_cpu = any(model.scaling and model.scaling.cpu for model in config.models.values())
     if by_cpu and not below.cluster.has_metrics_server:

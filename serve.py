@@ -31,7 +31,7 @@ def flows(name: str, config: Settings, plan: StackPlan) -> ModelFlows:
         clients=[client.peer() for client in model.clients],
         streams=kind is CacheKind.S3_STREAM,
         media=model.media is not None and model.media.fetches,
-        multi_node=_kept_by(model, plan.models[name]),
+        multi_node=model.kept_by(plan.models[name].placement.nodes),
         verified=model.verify and checked(config, plan, name),
         # The mirror has no vocabularies.
         from_internet=mirror is None or bool(vocabularies),
@@ -47,13 +47,9 @@ def _spans(config: Settings) -> Spans | None:
     return Spans(port=traces.port, collector=traces.collector.peer() if traces.collector else None)
 
 
-def _kept_by(model: ModelSettings, planned: ModelPlan) -> MultiNode | None:
-    return model.multi_node if planned.placement.nodes > 1 else None
-
-
 def controllers(config: Settings, plan: StackPlan, below: Foundation, rooms: Namespaces) -> list[pulumi.Resource]:
     """What keeps the pods of replicas together that span nodes, where there are any."""
-    wanted = {kept for name, model in config.models.items() if (kept := _kept_by(model, plan.models[name]))}
+    wanted = {kept for name, model in config.models.items() if (kept := model.kept_by(plan.models[name].placement.nodes))}
     if not wanted:
         return []
     on_cluster = pulumi.ResourceOptions(provider=below.provider)
@@ -119,7 +115,7 @@ def serve(
         args["replicas"] = model.replicas
     args["api_key_secret"] = secrets.key(space, model.api_key_secret)
     args["image_pull_secrets"] = secrets.image_pull(space)
-    if _kept_by(model, planned) is MultiNode.RAY_SERVICE:
+    if model.kept_by(planned.placement.nodes) is MultiNode.RAY_SERVICE:
         args["network_policy_name"] = rooms.ray_policy(space, name)
     server = ModelServer(name, args, opts=pulumi.ResourceOptions(provider=below.provider, depends_on=list(after)))
     if model.verify and checked(config, plan, name):
@@ -140,7 +136,7 @@ def serve(
 
 def checked(config: Settings, plan: StackPlan, name: str) -> bool:
     """Whether a server can be compared with its plan: not where Ray starts the engines, with command lines of its own."""
-    return plan.models[name].placement.nodes == 1 or config.models[name].multi_node is MultiNode.LEADER_WORKER_SET
+    return config.models[name].kept_by(plan.models[name].placement.nodes) is not MultiNode.RAY_SERVICE
 
 
 def _image(model: ModelSettings, planned: ModelPlan, below: Foundation) -> str:

@@ -29,7 +29,6 @@ from planner.stack import StackPlan
 from planner.timeouts import karpenter_consolidate_after_seconds
 from settings.cache import CacheKind
 from settings.clusters import KarpenterPoolSettings, ManagedPoolSettings
-from settings.logs import LogStoreKind
 from settings.sections import OnEks, Settings
 from settings.tenants import tenant_principals
 
@@ -139,8 +138,7 @@ def lay(config: Settings, eks: OnEks, plan: StackPlan, file: str) -> Foundation:
 
 
 def _log_groups_of_pods(config: Settings, cluster_name: str) -> list[str]:
-    kept_here = config.logs is not None and config.logs.store.kind is LogStoreKind.CLOUD_WATCH
-    return [log_group(cluster_name)] if kept_here else []
+    return [log_group(cluster_name)] if config.logs and not config.logs.in_cluster else []
 
 
 def _warn_of_waiting_models(config: Settings, eks: OnEks, plan: StackPlan) -> None:

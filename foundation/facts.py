@@ -1,7 +1,6 @@
 """What monitoring has to know of a stack, from its settings and its plan."""
 
 from components.accelerators.profiles import profile_of
-from components.cluster.contract import Brought
 from components.monitoring.facts import ModelFacts, PoolFacts, StackFacts
 from components.serving.groups import MultiNode, Task
 from components.types import NodePool
@@ -17,14 +16,11 @@ _MEASURED = (CacheKind.BLOCK, CacheKind.NFS, CacheKind.LUSTRE)
 
 def facts(config: Settings, plan: StackPlan, below: Foundation, stack: str) -> StackFacts:
     """The facts of a stack."""
+    unseen = unseen_models(config, plan)
     return StackFacts(
         stack=stack,
-        models=[_model(name, config, plan.models[name]) for name in config.models if name not in unseen_models(config, plan)],
+        models=[_model(name, config, plan.models[name]) for name in config.models if name not in unseen],
         pools=[_pool(pool, config, plan) for pool in below.cluster.node_pools if pool.accelerator],
-        karpenter=config.by_karpenter,
-        external_secrets=config.secrets.by_external_secrets,
-        keda=config.scaled_by_keda,
-        cert_manager=config.has(Brought.CERT_MANAGER),
         prompts_logged=any(model.log_prompts for model in config.models.values()),
     )
 
@@ -32,8 +28,8 @@ def facts(config: Settings, plan: StackPlan, below: Foundation, stack: str) -> S
 def unseen_models(config: Settings, plan: StackPlan) -> list[str]:
     """Models whose engines nothing is known of: Ray Serve has no page of vLLM's, and Ray's own has other names, on another port
     (docs.ray.io, Ray Serve LLM, observability)."""
-    several = {name: model for name, model in config.models.items() if plan.models[name].placement.nodes > 1}
-    return [name for name, model in several.items() if model.multi_node is MultiNode.RAY_SERVICE]
+    kept = {name: model.kept_by(plan.models[name].placement.nodes) for name, model in config.models.items()}
+    return [name for name, by in kept.items() if by is MultiNode.RAY_SERVICE]
 
 
 def _model(name: str, config: Settings, planned: ModelPlan) -> ModelFacts:

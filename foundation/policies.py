@@ -6,6 +6,7 @@ from functools import cached_property
 
 from components.cluster.contract import PRIVATE
 from components.monitoring.exporters.plan import KUBE_STATE_METRICS
+from components.monitoring.targets import Target
 from components.security.network.flows import ModelFlows, model_policies, server, tenant_policies
 from components.security.network.monitoring_flows import (
     LogFlows,
@@ -70,9 +71,14 @@ class Ways:
         )
 
     @cached_property
+    def targets(self) -> list[Target]:
+        """Everything whose metrics are read."""
+        return targets(self.config, self.below)
+
+    @cached_property
     def watching(self) -> MonitoringFlows | None:
         """What watches, where the stack brings that."""
-        return watching(self.config, self.below)
+        return watching(self.config, self.targets)
 
     @cached_property
     def logs(self) -> LogFlows | None:
@@ -86,7 +92,7 @@ class Ways:
         by = {name: flows.multi_node for name, flows in self.models.items() if flows.multi_node}
         secrets = config.secrets
         installed = secrets.needs_controller
-        keda = config.scaled_by_keda and not self.below.cluster.has_keda
+        keda = config.makes_keda
         if not by and not installed and not keda:
             return None
         store = config.network_policies.store(uses_identity=secrets.aws_service is not None)
@@ -108,4 +114,4 @@ class Ways:
         """What opens ports of metrics there."""
         if self.config.monitoring is None or self.around.scraper is None:
             return {}
-        return scraped_policies(namespace, targets(self.config, self.below), self.around.scraper)
+        return scraped_policies(namespace, self.targets, self.around.scraper)

@@ -1,7 +1,7 @@
 """What Prometheus reads of a stack, and who talks to whom for that."""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from components.base import PACKAGE, PART_OF
 from components.cluster.contract import Brought
@@ -29,7 +29,7 @@ _CERT_MANAGER, _CERT_MANAGER_PORT = "cert-manager", 9402
 
 def targets(config: Settings, below: Foundation) -> list[Target]:
     """Everything that is read beside the stack's own Prometheus, Alertmanager and Grafana, and the kubelets."""
-    return [*_models(config), *_exporters(config, below), *_controllers(config, below), *_logs(config)]
+    return [*_models(config), *_exporters(config, below), *_controllers(config), *_logs(config)]
 
 
 def nodes(config: Settings, below: Foundation) -> int:
@@ -63,15 +63,15 @@ def node_ranges(config: Settings) -> tuple[str, ...] | None:
     return None
 
 
-def watching(config: Settings, below: Foundation) -> MonitoringFlows | None:
-    """Who watches, where the stack brings that itself."""
+def watching(config: Settings, read: Sequence[Target]) -> MonitoringFlows | None:
+    """Who watches, and `read` what, where the stack brings that itself."""
     monitoring = config.monitoring
     if monitoring is None or config.watched_by_operator:
         return None
     return MonitoringFlows(
         namespace=config.namespaces.monitoring,
         by_chart=monitoring.by_operator,
-        targets=targets(config, below),
+        targets=read,
         clients=[client.peer() for client in monitoring.clients],
         receiver_ports=monitoring.told_elsewhere(),
         receivers=monitoring.told_inside(),
@@ -120,7 +120,7 @@ def _exporters(config: Settings, below: Foundation) -> Iterator[Target]:
         yield kube_state_target(config.namespaces.monitoring, nodes=most)
 
 
-def _controllers(config: Settings, below: Foundation) -> Iterator[Target]:
+def _controllers(config: Settings) -> Iterator[Target]:
     space = config.namespaces.controllers
     if config.by_karpenter:
         named = {NAME: "karpenter", INSTANCE: "karpenter"}
@@ -130,7 +130,7 @@ def _controllers(config: Settings, below: Foundation) -> Iterator[Target]:
         yield Target(name="external-secrets", namespaces=[space], pods=named, port=_CONTROLLER_PORT, replicas=2)
     if config.has(Brought.CERT_MANAGER):
         yield Target(name="cert-manager", namespaces=[_CERT_MANAGER], pods={NAME: _CERT_MANAGER}, port=_CERT_MANAGER_PORT)
-    if config.scaled_by_keda and not below.cluster.has_keda:
+    if config.makes_keda:
         yield Target(name="keda", namespaces=[space], pods=OPERATOR, port=METRICS_PORT, replicas=2)
 
 

@@ -246,6 +246,10 @@ class ModelSettings(Model):
         """Servers that pool, quota and budget must have room for."""
         return self.scaling.max_replicas if self.scaling else self.replicas
 
+    def kept_by(self, nodes: int) -> MultiNode | None:
+        """Who keeps a replica together that spans `nodes`; None where it is one pod."""
+        return self.multi_node if nodes > 1 else None
+
     def sources(self) -> tuple[str, ...]:
         """Every repository that is fetched: the model's, its adapters', its draft's."""
         adapters = (adapter.source for adapter in self.lora.adapters.values()) if self.lora else ()

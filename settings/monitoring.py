@@ -1,6 +1,6 @@
 """What watches a stack, and who is told of what it finds."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -231,13 +231,6 @@ class MonitoringSettings(Model):
             )
         if not installed and self.prometheus_url is not None:
             raise ValueError("prometheusUrl: the cluster has no operator whose Prometheus that could be; remove it")
-
-    def check_storage_class(self, known: Collection[str]) -> None:
-        """Raise ValueError for a class that the cluster does not have; `known` is empty where that is not known."""
-        if self.storage_class and known and self.storage_class not in known:
-            raise ValueError(
-                f"storageClass: {self.storage_class!r} is not a class of this cluster; use {' or '.join(sorted(known))}"
-            )
 
     def secrets(self) -> list[tuple[str, MonitoringSecretSettings]]:
         """The Secrets it wants, each with its setting."""

@@ -59,7 +59,7 @@ def _faults_of_placement(settings: Settings, found: StackPlan) -> Iterator[str]:
             check_cache(model.cache, on_eks.storage if on_eks else None, pool, model.most_replicas, nodes)
         except ValueError as error:
             yield f"models.{name}.cache: {error}"
-        if model.scaling and nodes > 1 and model.multi_node is MultiNode.RAY_SERVICE:
+        if model.scaling and model.kept_by(nodes) is MultiNode.RAY_SERVICE:
             yield (
                 f"models.{name}.scaling: a replica spans {nodes} nodes by multiNode: rayService, whose number no autoscaler can "
                 "set; use multiNode: leaderWorkerSet, or replicas"

@@ -175,6 +175,11 @@ class Settings(Model):
         return any(model.scaling and model.scaling.kind is ScalerKind.KEDA for model in self.models.values())
 
     @property
+    def makes_keda(self) -> bool:
+        """Whether the stack installs KEDA: some model needs it, and the cluster does not bring it."""
+        return self.scaled_by_keda and not self.has(Brought.KEDA)
+
+    @property
     def prometheus_port(self) -> int:
         """Where Prometheus answers, the stack's own or that of the cluster."""
         url = urlsplit(self.monitoring.prometheus_url or "") if self.monitoring and self.watched_by_operator else None
@@ -363,7 +368,7 @@ class Settings(Model):
             _at(f"{key}.extraArguments", check_arguments, model.extra_arguments, version)
             _at(f"{key}.environment", check_environment, model.environment, version)
             nodes = nodes_of_replica((sizes.tensor or 1) * sizes.pipeline * sizes.data, pool)
-            if nodes > 1 and model.multi_node is MultiNode.RAY_SERVICE:
+            if model.kept_by(nodes) is MultiNode.RAY_SERVICE:
                 _at(f"{key}.engine", check_ray, model.engine.image, model.engine.ray_version)
                 given = [field for field in ("aliases", "api_key_secret", "lora") if getattr(model, field)]
                 _in(key, check_without_ray, [*given, *(["parallelism.data"] if sizes.data > 1 else [])])

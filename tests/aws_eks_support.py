@@ -4,13 +4,11 @@ import contextlib
 import itertools
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import boto3
-import pytest
 from moto.server import ThreadedMotoServer
 from werkzeug.serving import make_server
 
@@ -87,9 +85,8 @@ class Served(Account):
 
 
 @contextlib.contextmanager
-def served(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+def served(home: Path) -> Iterator[Served]:
     """An account that ends with the block, its control planes too."""
-    monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     moto = ThreadedMotoServer(port=0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
@@ -102,12 +99,3 @@ def served(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
         server.shutdown()
         server.server_close()
         moto.stop()
-
-
-def eventually(is_so: Callable[[], Any], within_s: float = 60) -> Any:
-    """What `is_so` returns as soon as that is true; fails when it never is."""
-    deadline = time.monotonic() + within_s
-    while not (found := is_so()):
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.05)
-    return found

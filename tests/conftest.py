@@ -12,7 +12,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("project")
 
-# moto keeps accounts for as long as the process lives, with the policies of AWS or without them as it is when they are first used.
+# moto keeps an account while the process lives, with the policies of AWS or without, as it is when the first test uses it.
 os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
 
 ROOT = Path(__file__).parent.parent

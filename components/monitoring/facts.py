@@ -79,10 +79,5 @@ class StackFacts:
     stack: str
     models: Sequence[ModelFacts]
     pools: Sequence[PoolFacts]
-    karpenter: bool = False
-    external_secrets: bool = False
-    cert_manager: bool = False
-    keda: bool = False
-    """Whether each of these controllers is there, and its metrics with it."""
     prompts_logged: bool = False
     """Whether a model writes what people ask into logs."""

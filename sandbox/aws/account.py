@@ -19,7 +19,7 @@ from sandbox.daemon import Daemon
 from sandbox.errors import SandboxError
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
-_START_WAIT_S = 30.0
+_START_WAIT_S = 120.0
 _ANSWER_S = 10.0
 
 

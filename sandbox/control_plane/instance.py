@@ -23,7 +23,7 @@ from sandbox.errors import SandboxError
 NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "device-manager", "controllers")
 
 _INSTANCE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
-_START_WAIT_S = 60.0
+_START_WAIT_S = 180.0
 _STOP_GRACE_S = 10.0
 _STOP_GRACE_WITHOUT_ETCD_S = 0.5
 _PORT_ATTEMPTS = 3

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,14 +141,6 @@ class Api:
             if error.code == 404:
                 return None
             raise
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 20) -> None:
-    """Waits until it holds; fails when that takes longer."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s"
-        time.sleep(0.05)
 
 
 def options(provider: pulumi.ProviderResource, **more: Any) -> pulumi.ResourceOptions:

@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 from sandbox.aws.account import Account
 from sandbox.aws.faults import Fault
 from sandbox.errors import SandboxError
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 
@@ -102,14 +103,6 @@ def with_token(client: Any, token: str, pid: int) -> Any:
     return client
 
 
-def eventually(is_so: Callable[[], Any], within_s: float = 5.0) -> Any:
-    deadline = time.monotonic() + within_s
-    while not (found := is_so()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-    return found
-
-
 def _running_under(directory: Path) -> list[int]:
     found = psutil.process_iter(["pid", "cmdline"])
     return [process.pid for process in found if any(str(directory) in word for word in process.info["cmdline"] or ())]
@@ -165,7 +158,7 @@ class TestLife:
         assert code_of(lambda: ec2.delete_subnet(SubnetId=subnets[1])) == "DependencyViolation"
         assert code_of(lambda: ec2.delete_security_group(GroupId=group)) == "DependencyViolation"
         assert own.inventory()["EKS cluster"] == ["prod"]
-        eventually(lambda: eks.describe_cluster(name="prod")["cluster"]["status"] == "ACTIVE", within_s=60)
+        eventually(lambda: eks.describe_cluster(name="prod")["cluster"]["status"] == "ACTIVE")
 
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: not own.status().running)

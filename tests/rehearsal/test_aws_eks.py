@@ -22,7 +22,8 @@ from sandbox.aws.eks import nodegroup_nodes
 from sandbox.control_plane import ControlPlane, NodeGroup, nodes
 from sandbox.control_plane.api import Api
 from sandbox.control_plane.pki import Pki
-from tests.aws_eks_support import Served, eventually, served
+from tests.aws_eks_support import Served, served
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 
@@ -36,7 +37,7 @@ BUILD = {"AWS_ACCESS_KEY_ID": "rehearsal", "AWS_SECRET_ACCESS_KEY": "rehearsal",
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory, binaries: Mapping[str, Path]) -> Iterator[Served]:
-    with pytest.MonkeyPatch.context() as patch, served(tmp_path_factory.mktemp("account"), patch) as account:
+    with served(tmp_path_factory.mktemp("account")) as account:
         account.attach("node", *NODE_POLICIES)
         yield account
 

@@ -18,8 +18,9 @@ import pytest
 from pulumi_command import local, remote
 
 from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
-from tests.rehearsal.kubernetes_support import Program, Run, StackUnderTest, eventually
+from tests.rehearsal.kubernetes_support import Program, Run, StackUnderTest
 from tests.ssh_server import SshServer, public, ssh_server
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 

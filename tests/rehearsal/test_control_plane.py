@@ -22,6 +22,7 @@ from sandbox.control_plane.components import BINARIES
 from sandbox.control_plane.pki import Pki
 from sandbox.errors import SandboxError
 from sandbox.project import Rehearsal
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 
@@ -92,15 +93,6 @@ def connection(plane: ControlPlane, status: Status, user: str) -> Api:
     return Api(status.server, Pki(plane.kubeconfig.parent / "pki"), user)
 
 
-def eventually(is_so: Callable[[], Any], within_s: float = 30) -> Any:
-    """What `is_so` returns as soon as that is true; fails when it never is."""
-    deadline = time.monotonic() + within_s
-    while not (found := is_so()):
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.1)
-    return found
-
-
 def pids(status: Status) -> dict[str, int | None]:
     return {process.name: process.pid for process in status.processes}
 
@@ -136,7 +128,7 @@ def pods(api: Api, app: str) -> list[dict[str, Any]]:
 
 
 def the_pod(api: Api, app: str, is_so: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-    return dict(eventually(lambda: next((pod for pod in pods(api, app) if is_so(pod)), None)))
+    return eventually(lambda: next((pod for pod in pods(api, app) if is_so(pod)), {}))
 
 
 def condition(thing: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -271,7 +263,7 @@ def test_deployments_become_ready_jobs_complete_and_hostpath_claims_bind(api: Ap
     assert api.items(f"{SERVING}/persistentvolumeclaims")[0]["status"]["phase"] == "Bound"
 
     api.delete("/apis/apps/v1/namespaces/serving/deployments/server")
-    eventually(lambda: not pods(api, "server"), within_s=15)
+    eventually(lambda: not pods(api, "server"))
 
 
 def test_an_accelerator_is_there_while_its_device_plugin_is_ready(plane: ControlPlane, api: Api) -> None:
@@ -376,7 +368,7 @@ def test_a_killed_process_shows_and_start_repairs_it(plane: ControlPlane, api: A
     repaired = plane.start(binaries, NODES)
     assert repaired.state == "running"
     assert {name for name, pid in pids(repaired).items() if pid != before[name]} == {"etcd", "kwok"}
-    assert all(node.ready for node in repaired.nodes)
+    eventually(lambda: all(node.ready for node in plane.status().nodes))
     assert api.is_there(f"{SERVING}/configmaps/kept")
 
 

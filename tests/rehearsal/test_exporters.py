@@ -21,7 +21,8 @@ from components.types import NodePool
 from sandbox.control_plane import ControlPlane, NodeGroup
 from sandbox.providers.kubernetes.client import ApiError
 from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
-from tests.rehearsal.kubernetes_support import Api, Run, StackUnderTest, eventually
+from tests.rehearsal.kubernetes_support import Api, Run, StackUnderTest
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 

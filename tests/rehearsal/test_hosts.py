@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from sandbox.control_plane import ControlPlane
 from sandbox.control_plane.nodes import is_ready
 from sandbox.errors import SandboxError
 from sandbox.hosts import BASTION, Address, Fault, HostSpec, Lab
+from tests.waiting import eventually
 
 pytestmark = [
     pytest.mark.rehearsal,
@@ -110,13 +111,6 @@ async def _over_ssh(where: Address, lab: Lab, command: str, given: str) -> Answe
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
-
-
-def eventually(is_so: Callable[[], bool], seconds: float = 30.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not (so := is_so()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return so
 
 
 @pytest.fixture(scope="module")
@@ -458,7 +452,7 @@ def test_a_script_is_broken_in_the_middle(sound: Rack) -> None:
     sound.lab.break_("rocky", Fault.CONNECTION_LOST, at=2, program="nproc")
     assert sound.run("rocky", script).code is None
     # A connection that is lost does not end what it began.
-    assert eventually(lambda: sound.run("rocky", "test -e /var/after").code == 0, 5)
+    assert eventually(lambda: sound.run("rocky", "test -e /var/after").code == 0)
     sound.out("rocky", "rm /var/before /var/after")
     sound.lab.break_("rocky", Fault.POWER_LOST, at=2, program="nproc")
     assert sound.run("rocky", script).code is None
@@ -500,7 +494,7 @@ def test_what_a_killed_lab_left_is_removed_by_the_next(tmp_path: Path) -> None:
     assert status.pid
     inside = subprocess.run(["pgrep", "-P", str(status.pid)], capture_output=True, text=True, check=True).stdout.split()
     os.kill(status.pid, 9)
-    assert eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in inside), 5)
+    assert eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in inside))
     again = Lab("again", tmp_path)
     try:
         again.start({"a": HostSpec()}, cluster)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.rehearsal
 
 PROGRAM = """
 import pulumi, pulumi_aws as aws, pulumi_kubernetes as kubernetes
-from components.cluster import EksCluster, Network, WorkloadIdentity
+from components.cluster import EksCluster, Network, WorkloadIdentity, flow_log_group
 from components.security import EncryptionKey, KeyUse
 from components.storage import ModelBucket, ModelBucketAccess
 
@@ -27,7 +27,7 @@ config = pulumi.Config()
 cloud = aws.Provider("aws", region="us-east-1")
 on_aws = pulumi.ResourceOptions(provider=cloud)
 zones = ["us-east-1a", "us-east-1b"]
-logs = ["/aws/eks/llm/cluster", "/aws/vpc/net/flow-logs"]
+logs = ["/aws/eks/llm/cluster", flow_log_group("net")]
 key = EncryptionKey("key", {"description": "all", "uses": list(KeyUse), "log_groups": logs, "protect": False}, on_aws)
 network = Network(
     "net", {"cidr": "10.40.0.0/16", "zones": zones, "kms_key_arn": key.key_arn, "cluster_names": ["llm"]}, on_aws

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from sandbox.providers.kubernetes.client import ApiError
 from sandbox.providers.kubernetes.helm.release import LABEL
 from tests.rehearsal.kubernetes_fixtures import control_plane_fixture, pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, StackUnderTest, options
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 
@@ -122,13 +123,6 @@ def pool(**settings: Any) -> Pool:
     return Pool.model_validate(usual | settings)
 
 
-def until(is_so: Callable[[], object], within_s: float = 30.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not become so"
-        time.sleep(0.1)
-
-
 @pytest.fixture
 def place(control_plane: ControlPlane) -> Iterator[Place]:
     with mock_aws():
@@ -137,7 +131,7 @@ def place(control_plane: ControlPlane) -> Iterator[Place]:
         for manifest in found:
             place.api.call("POST", CRDS, manifest)
         # Each kind is asked for once: its storage is prepared then, and the deletion of a definition wants that done.
-        until(lambda: all(map(place.lists, found)))
+        eventually(lambda: all(map(place.lists, found)))
         place.simulation.start()
         yield place
         place.simulation.stop()
@@ -145,20 +139,20 @@ def place(control_plane: ControlPlane) -> Iterator[Place]:
             place.api.call("DELETE", RECORD)
         for manifest in found:
             place.api.call("DELETE", f"{CRDS}/{manifest['metadata']['name']}")
-        until(lambda: not place.api.call("GET", CRDS)["items"])
+        eventually(lambda: not place.api.call("GET", CRDS)["items"])
 
 
 def test_nodes_come_for_pods_and_go_when_they_are_empty(place: Place) -> None:
     place.install()
     place.declare(pool())
-    until(lambda: place.ready("pool", "l4"))
+    eventually(lambda: place.ready("pool", "l4"))
     assert (place.find("class", "l4") or {})["metadata"]["finalizers"] == [CLASS_FINALIZER]
     profiles = place.iam.list_instance_profiles()["InstanceProfiles"]
     assert [role["RoleName"] for profile in profiles for role in profile["Roles"]] == ["node"]
     assert place.nodes() == []
 
     place.pod("one")
-    until(lambda: place.node_of("one"))
+    eventually(lambda: place.node_of("one"))
     [node] = place.nodes()
     labels = node["metadata"]["labels"]
     assert labels["node.kubernetes.io/instance-type"] == "g6.xlarge"
@@ -170,15 +164,15 @@ def test_nodes_come_for_pods_and_go_when_they_are_empty(place: Place) -> None:
     assert [taint["key"] for taint in node["spec"]["taints"]] == ["nvidia.com/gpu"]
 
     place.pod("two")
-    until(lambda: place.node_of("two"))
+    eventually(lambda: place.node_of("two"))
     assert len({node["metadata"]["labels"]["topology.kubernetes.io/zone"] for node in place.nodes()}) == 2
-    until(lambda: (place.find("pool", "l4") or {})["status"]["nodes"] == 2)
+    eventually(lambda: (place.find("pool", "l4") or {})["status"]["nodes"] == 2)
 
     place.pod("three")
-    until(lambda: _events(place, "three"))
+    eventually(lambda: _events(place, "three"))
     assert "NodePool l4: its limits are reached" in _events(place, "three")[0]
     place.pod("stranger", tolerates=False)
-    until(lambda: _events(place, "stranger"))
+    eventually(lambda: _events(place, "stranger"))
     assert "NodePool l4: its taints are not tolerated" in _events(place, "stranger")[0]
     assert len(place.nodes()) == 2
 
@@ -186,14 +180,14 @@ def test_nodes_come_for_pods_and_go_when_they_are_empty(place: Place) -> None:
     place.api.call("DELETE", f"{PODS}/three")
     kept = place.node_of("two")
     place.api.call("DELETE", f"{PODS}/one")
-    until(lambda: [node["metadata"]["name"] for node in place.nodes()] == [kept])
+    eventually(lambda: [node["metadata"]["name"] for node in place.nodes()] == [kept])
     assert place.node_of("two") == kept
 
     place.api.call("DELETE", f"{CORE}/nodepools/l4", {"propagationPolicy": "Foreground"})
-    until(lambda: place.find("pool", "l4") is None)
-    until(lambda: (place.nodes(), place.claims(), place.api.find(f"{PODS}/two")) == ([], [], None))
+    eventually(lambda: place.find("pool", "l4") is None)
+    eventually(lambda: (place.nodes(), place.claims(), place.api.find(f"{PODS}/two")) == ([], [], None))
     place.api.call("DELETE", f"{CLASSES}/l4")
-    until(lambda: place.find("class", "l4") is None)
+    eventually(lambda: place.find("class", "l4") is None)
     assert place.iam.list_instance_profiles()["InstanceProfiles"] == []
 
 
@@ -205,7 +199,7 @@ def test_without_the_controller_nothing_comes_and_nothing_goes(place: Place) -> 
     assert "status" not in (place.find("class", "l4") or {})
 
     place.install()
-    until(lambda: place.node_of("one"))
+    eventually(lambda: place.node_of("one"))
     place.api.call("DELETE", RECORD)
     time.sleep(1.5)  # the step under way ends
     place.api.call("DELETE", f"{PODS}/one")
@@ -216,7 +210,7 @@ def test_without_the_controller_nothing_comes_and_nothing_goes(place: Place) -> 
     assert "deletionTimestamp" in (place.find("class", "l4") or {})["metadata"]
 
     place.install()
-    until(lambda: place.find("class", "l4") is None)
+    eventually(lambda: place.find("class", "l4") is None)
     assert (place.claims(), place.nodes()) == ([], [])
 
 
@@ -225,7 +219,7 @@ def test_a_node_waits_for_its_device_plugin_and_for_its_access_entry(place: Plac
     place.members.clear()
     place.declare(pool(image={"family": "al2023", "release": "1.36.1-20260724"}, capacity_types=["spot", "onDemand"]), "600s")
     place.pod("one")
-    until(lambda: place.claims() and place.claims()[0].get("status"))
+    eventually(lambda: place.claims() and place.claims()[0].get("status"))
     time.sleep(1.5)
     [claim] = place.claims()
     messages = [each["message"] for each in claim["status"]["conditions"] if each["type"] == "Registered"]
@@ -233,7 +227,7 @@ def test_a_node_waits_for_its_device_plugin_and_for_its_access_entry(place: Plac
     assert place.nodes() == []
 
     place.members.add("node")
-    until(place.nodes)
+    eventually(place.nodes)
     time.sleep(3)
     [node] = place.nodes()
     assert node["metadata"]["labels"]["karpenter.sh/capacity-type"] == "spot"
@@ -241,9 +235,9 @@ def test_a_node_waits_for_its_device_plugin_and_for_its_access_entry(place: Plac
     assert len(place.claims()) == 1, "the pod waits for the plugin, not for one more node"
     place.api.call("DELETE", f"{PODS}/one")
     place.api.call("DELETE", f"{CORE}/nodepools/l4", {"propagationPolicy": "Foreground"})
-    until(lambda: place.find("pool", "l4") is None)
+    eventually(lambda: place.find("pool", "l4") is None)
     place.api.call("DELETE", f"{CLASSES}/l4")
-    until(lambda: place.find("class", "l4") is None)
+    eventually(lambda: place.find("class", "l4") is None)
 
 
 def test_a_class_that_selects_nothing_says_so(place: Place) -> None:
@@ -252,13 +246,13 @@ def test_a_class_that_selects_nothing_says_so(place: Place) -> None:
         pool(), role="nobody", subnets=[{"id": "subnet-0"}], security_groups=[{"id": "sg-0"}], key_arn=KEY, tags={}
     )
     place.make(CLASSES, {"apiVersion": "karpenter.k8s.aws/v1", "kind": "EC2NodeClass", "spec": spec}, "l4")
-    until(lambda: (place.find("class", "l4") or {}).get("status"))
+    eventually(lambda: (place.find("class", "l4") or {}).get("status"))
     told = {each["type"]: each for each in (place.find("class", "l4") or {})["status"]["conditions"]}
     assert told["Ready"]["status"] == "False"
     assert "did not match any Subnets" in told["Ready"]["message"]
     assert "role nobody does not exist" in told["Ready"]["message"]
     place.api.call("DELETE", f"{CLASSES}/l4")
-    until(lambda: place.find("class", "l4") is None)
+    eventually(lambda: place.find("class", "l4") is None)
 
 
 def test_a_release_brings_its_definitions_and_takes_them_away(
@@ -296,7 +290,7 @@ def test_a_release_brings_its_definitions_and_takes_them_away(
     assert gone.succeeded, gone.errors
     left = {item["metadata"]["name"] for item in api.call("GET", CRDS)["items"]}
     assert left == {"nodefeatures.nfd.k8s-sigs.io", "nodefeaturegroups.nfd.k8s-sigs.io", "nodefeaturerules.nfd.k8s-sigs.io"}
-    until(lambda: _objects(control_plane) == before)  # what Helm keeps is nobody's leak
+    eventually(lambda: _objects(control_plane) == before)  # what Helm keeps is nobody's leak
     for name in left:
         api.call("DELETE", f"{CRDS}/{name}")
 

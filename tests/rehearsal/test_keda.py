@@ -13,7 +13,8 @@ import pytest
 from sandbox.control_plane import ControlPlane, NodeGroup
 from sandbox.controllers.keda_objects import FORCED, METRICS, PAUSED, PAUSED_REPLICAS
 from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
-from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest, deployment_spec, eventually, options
+from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest, deployment_spec, options
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 

@@ -18,8 +18,9 @@ from sandbox.control_plane.api import Api as ClusterApi
 from sandbox.control_plane.pki import Pki
 from tests.conftest import ROOT
 from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
-from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest, eventually, options
+from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest, options
 from tests.rehearsal.project import RehearsedProject
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 

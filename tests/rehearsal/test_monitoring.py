@@ -13,7 +13,8 @@ from components.monitoring.targets import Target
 from components.security import Namespace, PodSecurityLevel
 from sandbox.control_plane import ControlPlane, NodeGroup
 from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
-from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest, eventually, options
+from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest, options
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 

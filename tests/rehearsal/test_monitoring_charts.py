@@ -19,7 +19,8 @@ from components.types import NodePool
 from sandbox.charts import workloads
 from sandbox.control_plane import ControlPlane, NodeGroup
 from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
-from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest, eventually, options
+from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest, options
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 

@@ -18,6 +18,7 @@ from sandbox.control_plane.contents import objects_in
 from sandbox.errors import SandboxError
 from tests.rehearsal.kubernetes_fixtures import api_fixture, pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, Program, StackUnderTest
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 
@@ -53,7 +54,7 @@ def nothing_left_fixture(control_plane: ControlPlane) -> Iterator[None]:
     """What the test makes goes with it; the definitions stay, as Helm leaves them, and are the next test's."""
     before = _objects(control_plane)
     yield
-    until(lambda: _objects(control_plane) == before)
+    eventually(lambda: _objects(control_plane) == before)
 
 
 def template(image: str, gpus: int = 8) -> dict[str, Any]:
@@ -109,13 +110,6 @@ def program(
     return declare
 
 
-def until(is_so: Callable[[], object], within_s: float = 60.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.2)
-
-
 @pytest.mark.usefixtures("nothing_left")
 def test_a_group_comes_up_restarts_rolls_and_goes_as_one(control_plane: ControlPlane, api: Api, stack: StackUnderTest) -> None:
     def declared(image: str) -> Program:
@@ -139,7 +133,7 @@ def test_a_group_comes_up_restarts_rolls_and_goes_as_one(control_plane: ControlP
     assert set(stack.up(declared("engine:1")).operations["replicas"]) == {"same"}
 
     api.call("DELETE", f"{PODS}/r1-0-1")
-    until(lambda: _is_new(api, pods))
+    eventually(lambda: _is_new(api, pods))
     pods = _pods(api)
 
     rolled = stack.up(declared("engine:2"))
@@ -153,7 +147,7 @@ def test_a_group_comes_up_restarts_rolls_and_goes_as_one(control_plane: ControlP
 
     gone = stack.destroy()
     assert gone.succeeded, gone.errors
-    until(lambda: not api.call("GET", POLICIES)["items"])
+    eventually(lambda: not api.call("GET", POLICIES)["items"])
 
 
 @pytest.mark.usefixtures("nothing_left")
@@ -173,26 +167,26 @@ def test_groups_are_replaced_one_at_a_time_and_scaled(api: Api) -> None:
     """Behind the provider's back: what the controller does between two groups."""
     _install(api, "lws-0.10.0")
     _declare(api, group("engine:1", replicas=2, size=1))
-    until(lambda: sorted(_pods(api)) == ["r1-0", "r1-1"] and _available(api))
+    eventually(lambda: sorted(_pods(api)) == ["r1-0", "r1-1"] and _available(api))
     before = _pods(api)
 
     _declare(api, group("engine:2", replicas=2, size=1))
-    until(lambda: api.call("GET", f"{SETS}/r1")["status"].get("updatedReplicas") == 1)
+    eventually(lambda: api.call("GET", f"{SETS}/r1")["status"].get("updatedReplicas") == 1)
     ready = [name for name, pod in _pods(api).items() if _is_ready(pod)]
     assert "r1-0" in ready
     assert _pods(api)["r1-0"]["metadata"]["uid"] == before["r1-0"]["metadata"]["uid"], (
         "the last group is the first to be replaced"
     )
-    until(lambda: _available(api) and _is_new(api, before))
+    eventually(lambda: _available(api) and _is_new(api, before))
 
     _declare(api, group("engine:2", replicas=3, size=1))
-    until(lambda: sorted(_pods(api)) == ["r1-0", "r1-1", "r1-2"] and _available(api))
+    eventually(lambda: sorted(_pods(api)) == ["r1-0", "r1-1", "r1-2"] and _available(api))
     _declare(api, group("engine:3", replicas=3, size=1, maxSurge=1, maxUnavailable=0))
-    until(lambda: "r1-3" in _pods(api))
-    until(lambda: sorted(_pods(api)) == ["r1-0", "r1-1", "r1-2"] and _available(api))
+    eventually(lambda: "r1-3" in _pods(api))
+    eventually(lambda: sorted(_pods(api)) == ["r1-0", "r1-1", "r1-2"] and _available(api))
     assert {pod["spec"]["containers"][0]["image"] for pod in _pods(api).values()} == {"engine:3"}
     api.call("DELETE", f"{SETS}/r1")
-    until(lambda: not _pods(api))
+    eventually(lambda: not _pods(api))
     _uninstall(api, "lws-0.10.0")
 
 
@@ -204,16 +198,16 @@ def test_without_the_chart_nothing_comes_and_nothing_restarts(api: Api) -> None:
     assert "status" not in api.call("GET", f"{SETS}/r1")
 
     _install(api, "lws-0.10.0")
-    until(lambda: _available(api))
+    eventually(lambda: _available(api))
     _uninstall(api, "lws-0.10.0")
-    until(lambda: not api.call("GET", POLICIES)["items"])
+    eventually(lambda: not api.call("GET", POLICIES)["items"])
     before = _pods(api)
     api.call("DELETE", f"{PODS}/r1-0-1")
-    until(lambda: "r1-0-1" in _pods(api) and _pods(api)["r1-0-1"]["metadata"]["uid"] != before["r1-0-1"]["metadata"]["uid"])
+    eventually(lambda: "r1-0-1" in _pods(api) and _pods(api)["r1-0-1"]["metadata"]["uid"] != before["r1-0-1"]["metadata"]["uid"])
     time.sleep(2)
     assert _pods(api)["r1-0"]["metadata"]["uid"] == before["r1-0"]["metadata"]["uid"]
     api.call("DELETE", f"{SETS}/r1")
-    until(lambda: not _pods(api))
+    eventually(lambda: not _pods(api))
 
 
 @pytest.mark.usefixtures("nothing_left")
@@ -247,7 +241,7 @@ def test_a_ray_service_answers_moves_to_a_new_cluster_and_goes(
     cluster = api.call("GET", "/apis/ray.io/v1/namespaces/default/rayservices/r1")["status"]["activeServiceStatus"]
     serving = _named(api, "services", "r1-serve-svc")["spec"]["selector"]["ray.io/cluster"]
     assert serving == cluster["rayClusterName"] != kinds["head"]["metadata"]["labels"]["ray.io/cluster"]
-    until(lambda: {pod["spec"]["containers"][0]["image"] for pod in _pods(api).values()} == {"ray:2"})
+    eventually(lambda: {pod["spec"]["containers"][0]["image"] for pod in _pods(api).values()} == {"ray:2"})
 
     gone = stack.destroy()
     assert gone.succeeded, gone.errors

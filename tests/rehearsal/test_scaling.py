@@ -22,7 +22,8 @@ from components.versions import VLLM
 from sandbox.control_plane import ControlPlane, NodeGroup
 from sandbox.toolchain import ensure
 from tests.rehearsal.kubernetes_fixtures import api_fixture, pulumi_bin_fixture  # noqa: F401
-from tests.rehearsal.kubernetes_support import Api, Program, StackUnderTest, eventually
+from tests.rehearsal.kubernetes_support import Api, Program, StackUnderTest
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 

@@ -26,11 +26,12 @@ from sandbox.control_plane.contents import objects_in
 from sandbox.engine import Engine
 from sandbox.project import Project
 from sandbox.secrets.sealing import load_key, new_key, seal
-from tests.aws_eks_support import KEYS, REGION, Served, eventually
+from tests.aws_eks_support import KEYS, REGION, Served
 from tests.conftest import ROOT
 from tests.contracts.examples import SEALED
 from tests.rehearsal.project import RehearsedProject
 from tests.rehearsal.test_aws_eks import administrator
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 

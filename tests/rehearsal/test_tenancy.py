@@ -17,7 +17,8 @@ from components.security import Namespace, PodSecurityLevel, PriorityClasses, Pr
 from sandbox.control_plane import ControlPlane
 from sandbox.providers.kubernetes.client import ApiError, Cluster
 from tests.rehearsal.kubernetes_fixtures import api_fixture, control_plane_fixture, pulumi_bin_fixture  # noqa: F401
-from tests.rehearsal.kubernetes_support import Api, StackUnderTest, eventually
+from tests.rehearsal.kubernetes_support import Api, StackUnderTest
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 

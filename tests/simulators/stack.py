@@ -55,10 +55,6 @@ FACTS: Final = StackFacts(
     stack="simulated",
     models=(CHAT, EMBED),
     pools=(_POOL, replace(_POOL, name="spot", labels=(("llm-platform/pool", "spot"),), usd_per_node_hour=None, spot=True)),
-    karpenter=True,
-    external_secrets=True,
-    cert_manager=True,
-    keda=True,
     prompts_logged=True,
 )
 

@@ -760,11 +760,3 @@ def test_it_is_said_where_a_prometheus_is_that_is_there(kind: str, url: str | No
     with pytest.raises(ValueError, match="prometheusUrl"):
         found.check_operator(installed=installed)
     found.check_operator(installed=not installed)
-
-
-def test_a_class_that_the_cluster_lacks_is_refused() -> None:
-    found = MonitoringSettings.model_validate({"storageClass": "gp3"})
-    found.check_storage_class(())
-    found.check_storage_class(("gp3",))
-    with pytest.raises(ValueError, match="storageClass: 'gp3' is not a class of this cluster; use local-path"):
-        found.check_storage_class(("local-path",))

@@ -6,8 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from components.storage.layout import COMPLETE, MANIFEST
 from components.storage.scripts import script
 from tests.conftest import ROOT
 from tests.hugging_face_hub import Hub, hub
+from tests.waiting import eventually
 
 SOURCE, REVISION, NEXT = "acme/tiny-7b", "a" * 40, "b" * 40
 WEIGHTS = {f"model-0000{part}-of-00002.safetensors": bytes([part]) * 300_000 for part in (1, 2)}
@@ -118,13 +118,6 @@ class Download:
 @pytest.fixture(name="download")
 def download_fixture(tmp_path: Path, hugging_face: Hub) -> Download:
     return Download(tmp_path, hugging_face)
-
-
-def eventually(true: Callable[[], bool]) -> None:
-    limit = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < limit
-        time.sleep(0.05)
 
 
 def _sentence(run: "subprocess.CompletedProcess[str]") -> str:
