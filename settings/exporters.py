@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from components.accelerators.profiles import Vendor, profile
 from components.inputs import Model
 from components.monitoring.exporters.plan import JOBS, KUBE_STATE_METRICS, NODE_EXPORTER, exported
-from components.serving.engine_images import check_image
+from components.serving.engine_images import PinnedImage
 from components.types import NodePool
 
 _LEFT_OUT = (
@@ -23,19 +23,12 @@ class VendorExporterSettings(Model):
     enabled: bool = Field(
         True, description="Whether it is installed: false where something else has the cluster's metrics of these devices."
     )
-    image: str | None = Field(
+    image: PinnedImage | None = Field(
         None,
         min_length=1,
         description="Another image than the vendor's, with its tag or digest.",
         examples=["registry.example.com/metrics-exporter:v1.0"],
     )
-
-    @field_validator("image")
-    @classmethod
-    def _pinned(cls, image: str | None) -> str | None:
-        if image is not None:
-            check_image(image)
-        return image
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from components.accelerators.profiles import profile_of
 from components.base import PlatformComponent, labels
 from components.inputs import InputError, InputText, Model, validate
 from components.pods import device_groups, on_pool, resources, restricted_container, restricted_pod, scratch
-from components.serving.engine_images import check_image, engine_for
+from components.serving.engine_images import PinnedImage, check_image, engine_for
 from components.types import NodePool, NodePoolArgs
 from components.versions import VLLM
 
@@ -40,16 +40,9 @@ class SmokeTestArgs(TypedDict):
 class _Config(Model):
     namespace_name: InputText
     pool: NodePool
-    image: str | None = Field(None, min_length=1, examples=["registry.example.com/npu-tools:v1.0"])
+    image: PinnedImage | None = Field(None, min_length=1, examples=["registry.example.com/npu-tools:v1.0"])
     command: tuple[str, ...] | None = Field(None, min_length=1, examples=["[nvidia-smi]"])
     timeout_seconds: int = Field(1800, ge=60, le=21600, examples=[1800])
-
-    @field_validator("image")
-    @classmethod
-    def _pinned(cls, image: str | None) -> str | None:
-        if image is not None:
-            check_image(image)
-        return image
 
 
 class SmokeTest(PlatformComponent):

@@ -4,9 +4,10 @@ import fnmatch
 import re
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 import yaml
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from components.image_lock import locked
 from components.inputs import Model
@@ -119,6 +120,15 @@ def check_image(image: str, *, version: str | None = None) -> None:
     found = release(image)
     if version is not None and found is not None and found != version:
         raise ValueError(f"{image} is vLLM {found}, and the engine's version is {version}; set the version to {found}")
+
+
+def _pinned(image: str) -> str:
+    check_image(image)
+    return image
+
+
+PinnedImage = Annotated[str, AfterValidator(_pinned)]
+"""An image that always means the same."""
 
 
 def release(image: str) -> str | None:

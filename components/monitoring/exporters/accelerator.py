@@ -7,7 +7,7 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from components.accelerators.profiles import Exporter, Vendor, profile
 from components.base import PlatformComponent, labels
@@ -15,7 +15,7 @@ from components.inputs import InputText, Model, validate
 from components.monitoring.exporters.daemon_set import exporter_spec
 from components.monitoring.exporters.pools import check_pools
 from components.security.account import service_account
-from components.serving.engine_images import check_image
+from components.serving.engine_images import PinnedImage
 from components.types import NodePool, NodePoolArgs
 
 APP = "accelerator-exporter"
@@ -43,15 +43,8 @@ class _Config(Model):
     namespace_name: InputText
     vendor: Vendor
     pools: tuple[NodePool, ...] = Field(min_length=1)
-    image: str | None = Field(None, min_length=1, examples=["registry.example.com/metrics-exporter:v1.0"])
+    image: PinnedImage | None = Field(None, min_length=1, examples=["registry.example.com/metrics-exporter:v1.0"])
     image_pull_secrets: tuple[InputText, ...] = ()
-
-    @field_validator("image")
-    @classmethod
-    def _pinned(cls, image: str | None) -> str | None:
-        if image is not None:
-            check_image(image)
-        return image
 
     @model_validator(mode="after")
     def _can_be(self) -> "_Config":

@@ -15,7 +15,7 @@ from components.base import PlatformComponent, labels
 from components.charts import release
 from components.inputs import InputText, Model, validate
 from components.monitoring.exporters.pools import check_pools
-from components.serving.engine_images import check_image
+from components.serving.engine_images import PinnedImage
 from components.types import NodePool, NodePoolArgs, SharingKind
 from components.versions import DCGM_EXPORTER_CHART
 
@@ -49,20 +49,13 @@ class _Config(Model):
     namespace_name: InputText
     pools: tuple[NodePool, ...] = Field(min_length=1)
     profiling: bool = False
-    image: str | None = Field(None, min_length=1, examples=["registry.example.com/dcgm-exporter:4.6.0-4.8.3-distroless"])
+    image: PinnedImage | None = Field(None, min_length=1, examples=["registry.example.com/dcgm-exporter:4.6.0-4.8.3-distroless"])
 
     @field_validator("pools")
     @classmethod
     def _of_nvidia(cls, pools: tuple[NodePool, ...]) -> tuple[NodePool, ...]:
         check_pools(Vendor.NVIDIA, pools)
         return pools
-
-    @field_validator("image")
-    @classmethod
-    def _pinned(cls, image: str | None) -> str | None:
-        if image is not None:
-            check_image(image)
-        return image
 
 
 class DcgmExporter(PlatformComponent):
