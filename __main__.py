@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pulumi
 
+import apps
 import foundation
 import settings
 from scale import autoscale, scalers
-from serve import checked, controllers, flows, prepull, serve
+from serve import controllers, expectations, flows, prepull, serve
+from traffic import enter, lead
 
 config = settings.load()
 file = settings.stack_file(pulumi.get_stack())
@@ -23,6 +25,7 @@ joined = controllers(config, plan, below, rooms)
 pulled = prepull(config, plan, below, secrets)
 watched = foundation.watch(config, plan, below, secrets)
 scaling = scalers(config, below, rooms)
+entrance = enter(config, below, rooms, secrets)
 servers = {
     name: serve(name, config, plan, below, rooms, secrets, after=[*joined, *equipped[model.node_pool], pulled[model.node_pool]])
     for name, model in config.models.items()
@@ -32,11 +35,16 @@ for name, server in servers.items():
     space = secrets.namespaces[config.namespace_of(name)]
     autoscale(name, config, plan, below, space, server, watched.prometheus_url, after=[*scaling])
 
+programs = apps.run(config, below, secrets, after=[*entrance.after, *scaling])
+led = lead(config, below, secrets, entrance, servers)
+
 pulumi.export("cluster", {"name": config.cluster.name, "identifier": cluster.identifier})
 for key, value in below.exports.items():
     pulumi.export(key, value)
 pulumi.export("namespaces", rooms.names)
 pulumi.export("models", {name: {"url": s.url, "arguments": s.arguments} for name, s in servers.items()})
+pulumi.export("routes", {name: route.url for name, route in led.items()})
+pulumi.export("apps", {name: {"url": app.url, "address": app.address} for name, app in programs.items()})
 pulumi.export("plans", {name: planned.summary() for name, planned in plan.models.items()})
 pulumi.export("monitoring", watched.exports())
-pulumi.export("verification", {name: server.expectation for name, server in servers.items() if checked(config, plan, name)})
+pulumi.export("verification", expectations(config, plan, servers))

@@ -9,6 +9,7 @@ from components.scaling.controllers import ScalingControllerArgs
 from components.scaling.groups import TargetsArgs
 from components.scaling.metrics_server import MetricsServerArgs
 from components.serving import ModelServer
+from components.serving.tgi import TgiServer
 from foundation import Foundation, Namespaces
 from planner.autoscaling import BUSY, running_target, waiting_target
 from planner.stack import ModelPlan, StackPlan
@@ -23,6 +24,7 @@ def scalers(config: Settings, below: Foundation, rooms: Namespaces) -> list[pulu
     if config.makes_keda:
         made.append(KedaController("keda", _args(below, rooms.names[config.namespaces.controllers]), opts=on_cluster))
     by_cpu = any(model.scaling and model.scaling.cpu for model in config.models.values())
+    by_cpu |= any(app.scaling for app in config.apps.values())
     if by_cpu and not below.cluster.has_metrics_server:
         verify = config.monitoring is None or config.monitoring.verify_kubelets
         args: MetricsServerArgs = {**_args(below, "kube-system"), "verify_kubelets": verify}
@@ -36,7 +38,7 @@ def autoscale(
     plan: StackPlan,
     below: Foundation,
     namespace_name: pulumi.Input[str],
-    server: ModelServer,
+    server: ModelServer | TgiServer,
     prometheus_url: pulumi.Input[str] | None,
     after: Sequence[pulumi.Resource],
 ) -> Autoscaler | None:

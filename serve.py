@@ -1,6 +1,6 @@
 """What a model entry of a stack becomes: its files, its server, and the check that it answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pulumi
 
@@ -10,15 +10,21 @@ from components.serving.config import ModelServerArgs
 from components.serving.controllers import ControllerArgs
 from components.serving.engine_images import engine_on
 from components.serving.groups import LoraArgs, MultiNode, SpeculativeArgs
+from components.serving.tgi.config import TgiServerArgs
+from components.serving.tgi.image import engine_image as tgi_image
+from components.serving.tgi.tgi_server import TgiServer
 from components.storage.download_job import vocabularies_of
-from foundation import Foundation, MadeSecrets, ModelFiles, Namespaces, Storing, store
+from components.versions import VLLM_IMAGE
+from foundation import Foundation, MadeSecrets, ModelFiles, Namespaces, Storing, callers, engine_label, store
 from foundation.models import IN_BUCKET
 from planner.stack import ModelPlan, StackPlan
 from settings.cache import CacheKind
 from settings.models import ModelSettings
 from settings.planning import quota_uses
+from settings.routes import names_by_route
 from settings.sections import Settings
 from settings.tenants import spare
+from settings.tgi import TgiSettings
 
 
 def flows(name: str, config: Settings, plan: StackPlan) -> ModelFlows:
@@ -28,7 +34,8 @@ def flows(name: str, config: Settings, plan: StackPlan) -> ModelFlows:
     vocabularies = vocabularies_of(plan.models[name].placement.model.architecture.name)
     return ModelFlows(
         name=name,
-        clients=[client.peer() for client in model.clients],
+        engine=engine_label(model),
+        clients=[*(client.peer() for client in model.clients), *callers(name, config)],
         streams=kind is CacheKind.S3_STREAM,
         media=model.media is not None and model.media.fetches,
         multi_node=model.kept_by(plan.models[name].placement.nodes),
@@ -92,7 +99,7 @@ def serve(
     rooms: Namespaces,
     secrets: MadeSecrets,
     after: Sequence[pulumi.Resource],
-) -> ModelServer:
+) -> ModelServer | TgiServer:
     """The server of a model, with its files before it and, unless the settings say otherwise, a check behind it."""
     model, planned, space = config.models[name], plan.models[name], config.namespace_of(name)
     storing = Storing(
@@ -102,22 +109,22 @@ def serve(
         below=below,
         namespace_name=secrets.namespaces[space],
         node_agents_namespace_name=secrets.namespaces[config.namespaces.node_agents],
-        image=_image(model, planned, below),
+        # Programs that fetch files run in vLLM's image; nobody knows of one of TGI's what Python it has.
+        image=VLLM_IMAGE if model.engine.by_tgi else _image(model, planned, below),
         token_secret=secrets.key(space, model.token_secret),
         pull_secrets=secrets.image_pull(space),
     )
     files = store(storing)
+    options = pulumi.ResourceOptions(provider=below.provider, depends_on=list(after))
+    if model.engine.by_tgi:
+        legacy = _tgi_server(name, config, plan, files, storing)
+        _around(legacy, model, space, rooms, secrets)
+        return TgiServer(name, legacy, opts=options)
     args = _server(name, config, plan, files, storing)
-    args["priority_class_name"] = model.priority_class_name or rooms.classes[space]
-    if model.scaling:
-        args["max_replicas"] = model.scaling.max_replicas
-    else:
-        args["replicas"] = model.replicas
-    args["api_key_secret"] = secrets.key(space, model.api_key_secret)
-    args["image_pull_secrets"] = secrets.image_pull(space)
+    _around(args, model, space, rooms, secrets)
     if model.kept_by(planned.placement.nodes) is MultiNode.RAY_SERVICE:
         args["network_policy_name"] = rooms.ray_policy(space, name)
-    server = ModelServer(name, args, opts=pulumi.ResourceOptions(provider=below.provider, depends_on=list(after)))
+    server = ModelServer(name, args, opts=options)
     if model.verify and checked(config, plan, name):
         ModelVerification(
             name,
@@ -134,13 +141,40 @@ def serve(
     return server
 
 
+def _around(
+    args: ModelServerArgs | TgiServerArgs, model: ModelSettings, space: str, rooms: Namespaces, secrets: MadeSecrets
+) -> None:
+    """What a server takes from the stack around it, whichever engine is in it."""
+    args["priority_class_name"] = model.priority_class_name or rooms.classes[space]
+    if model.scaling:
+        args["max_replicas"] = model.scaling.max_replicas
+    else:
+        args["replicas"] = model.replicas
+    args["api_key_secret"] = secrets.key(space, model.api_key_secret)
+    args["image_pull_secrets"] = secrets.image_pull(space)
+
+
 def checked(config: Settings, plan: StackPlan, name: str) -> bool:
-    """Whether a server can be compared with its plan: not where Ray starts the engines, with command lines of its own."""
-    return config.models[name].kept_by(plan.models[name].placement.nodes) is not MultiNode.RAY_SERVICE
+    """Whether a server can be compared with its plan: not TGI's, and not where Ray starts engines by command lines of its own."""
+    model = config.models[name]
+    return not model.engine.by_tgi and model.kept_by(plan.models[name].placement.nodes) is not MultiNode.RAY_SERVICE
+
+
+def expectations(
+    config: Settings, plan: StackPlan, servers: Mapping[str, ModelServer | TgiServer]
+) -> dict[str, pulumi.Output[str]]:
+    """By model what must be true of its server, where that can be compared."""
+    return {
+        name: server.expectation
+        for name, server in servers.items()
+        if isinstance(server, ModelServer) and checked(config, plan, name)
+    }
 
 
 def _image(model: ModelSettings, planned: ModelPlan, below: Foundation) -> str:
     pool, nodes = below.cluster.pool(model.node_pool), planned.placement.nodes
+    if model.engine.by_tgi:
+        return tgi_image(model.engine.image, model.engine.version, pool)
     return engine_on(pool, model.engine.image, model.engine.version, nodes).image
 
 
@@ -150,7 +184,7 @@ def _server(name: str, config: Settings, plan: StackPlan, files: ModelFiles, sto
     options, fit = planned.placement.options, planned.placement.fit
     return {
         "model_name": name,
-        "aliases": list(model.aliases),
+        "aliases": [*model.aliases, *names_by_route(config, name)],
         "task": model.task,
         "model_path": files.model_path,
         "claim_name": files.claim_name,
@@ -205,6 +239,44 @@ def _server(name: str, config: Settings, plan: StackPlan, files: ModelFiles, sto
         "log_prompts": model.log_prompts,
         "log_answers": model.log_answers,
         "traces": config.traces.args() if config.traces else None,
+    }
+
+
+def _tgi_server(name: str, config: Settings, plan: StackPlan, files: ModelFiles, storing: Storing) -> TgiServerArgs:
+    """The same for a model that has not moved from TGI yet. What it is told of memory is what was written: TGI fits the rest."""
+    model, planned, own = storing.model, storing.planned, storing.model.engine.tgi or TgiSettings()
+    assert files.claim_name is not None  # noqa: S101 - check_tgi
+    return {
+        "model_name": name,
+        "model_path": files.model_path,
+        "claim_name": files.claim_name,
+        "cache_directories": list(files.directories),
+        "service_account_name": files.service_account_name,
+        "namespace_name": storing.namespace_name,
+        "pool": storing.below.cluster.pool(model.node_pool).args(),
+        "image": model.engine.image,
+        "engine_version": model.engine.version,
+        "weights_gib": planned.weights_gib,
+        "predicted_start_seconds": planned.cold.container_s,
+        "startup_seconds": planned.startup_seconds,
+        "deadline_seconds": planned.deadline_seconds,
+        "spare_accelerators": 0 if model.cache.exclusive else _spare(name, config, plan),
+        "shards": planned.placement.options.tensor_parallel_size,
+        "max_total_tokens": model.max_model_len,
+        "max_input_tokens": own.max_input_tokens,
+        "max_batch_prefill_tokens": model.max_num_batched_tokens,
+        "max_batch_total_tokens": own.max_batch_total_tokens,
+        "max_batch_size": model.max_num_seqs,
+        "max_concurrent_requests": own.max_concurrent_requests,
+        "quantize": own.quantize,
+        "dtype": None if model.dtype == "auto" else model.dtype,
+        "speculate": own.speculate,
+        "cuda_memory_fraction": (model.gpu_memory_utilization or 1.0) * _share(storing.below, model),
+        "drain": model.drain.args() if "drain" in model.model_fields_set else {},
+        "json_logs": config.logs is not None and config.logs.json_format,
+        "host_users": model.host_users,
+        "extra_arguments": list(model.extra_arguments),
+        "environment": dict(model.environment),
     }
 
 

@@ -13,6 +13,9 @@ PACKAGE = "llm-platform"
 PART_OF = "app.kubernetes.io/part-of"
 """Label of every object of this platform; nobody else may give it to pods (components/security/admission.py)."""
 
+COMPONENT = "app.kubernetes.io/component"
+"""Label that says what an object is for."""
+
 SELECTOR_KEYS = ("app.kubernetes.io/name", "app.kubernetes.io/instance")
 """Labels that never change for a workload: selectors are immutable, so versions and hashes stay out of them."""
 
@@ -70,7 +73,7 @@ def labels(app: str, instance: str, component: str, version: str = "") -> dict[s
     common = {
         "app.kubernetes.io/name": app,
         "app.kubernetes.io/instance": fit(instance, limit=DNS_LABEL_MAX),
-        "app.kubernetes.io/component": component,
+        COMPONENT: component,
         PART_OF: PACKAGE,
         "app.kubernetes.io/managed-by": "pulumi",
     }

@@ -93,3 +93,19 @@ ALERTMANAGER_IMAGE = locked(f"quay.io/prometheus/alertmanager:v{ALERTMANAGER}")
 """As the values of the chart kube-prometheus-stack 88.5.3 name both."""
 GRAFANA_IMAGE = locked(f"docker.io/grafana/grafana:{GRAFANA}")
 """As the chart grafana 12.11.1 names it (grafana-community/helm-charts, charts/grafana)."""
+
+# renovate: datasource=docker depName=docker.io/envoyproxy/gateway-helm
+ENVOY_GATEWAY = "v1.9.0"
+"""The chart gateway-helm, which has the controller's version; its proxies are Envoy 1.39.0 (envoyproxy/gateway, charts)."""
+
+# renovate: datasource=helm depName=cert-manager registryUrl=https://charts.jetstack.io
+CERT_MANAGER = "v1.21.1"
+"""The chart cert-manager, which has the controller's version (cert-manager/cert-manager, deploy/charts)."""
+
+# renovate: datasource=helm depName=istiod registryUrl=https://istio-release.storage.googleapis.com/charts
+ISTIO = "1.30.3"
+"""The charts base, istiod and gateway, which have one version (istio/istio, manifests/charts)."""
+
+# renovate: datasource=helm depName=aws-load-balancer-controller registryUrl=https://aws.github.io/eks-charts
+AWS_LOAD_BALANCER_CONTROLLER = "3.5.0"
+"""The chart aws-load-balancer-controller, which has the controller's version (aws/eks-charts, stable)."""

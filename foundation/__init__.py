@@ -2,6 +2,7 @@
 
 from foundation import eks, existing, k3s
 from foundation.accelerators import equip
+from foundation.entering import callers, engine_label
 from foundation.foundation import Foundation
 from foundation.models import ModelFiles, Storing, store
 from foundation.monitoring import Watched, watch
@@ -19,6 +20,8 @@ __all__ = [
     "Namespaces",
     "Storing",
     "Watched",
+    "callers",
+    "engine_label",
     "equip",
     "lay",
     "make_secrets",

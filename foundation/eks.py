@@ -127,6 +127,8 @@ def lay(config: Settings, eks: OnEks, plan: StackPlan, file: str) -> Foundation:
             cluster.cluster_name,
             eks.aws.region,
             provider_of_aws,
+            vpc_id=network.vpc_id,
+            node_security_group_id=cluster.node_security_group_id,
             kms_key_arn=key.key_arn,
             s3_cidrs=network.s3_cidrs,
             endpoint_cidrs=(eks.network.cidr,) if eks.network.interface_endpoints else (),

@@ -39,6 +39,7 @@ def _model(name: str, config: Settings, planned: ModelPlan) -> ModelFacts:
         name=name,
         namespace=namespace,
         tenant=team_of(config.tenants, namespace),
+        engine=model.engine.kind,
         engine_version=model.engine.version,
         pool=model.node_pool,
         generates=model.task is Task.GENERATE,

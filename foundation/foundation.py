@@ -36,6 +36,9 @@ class InAws:
     cluster_name: pulumi.Output[str]
     region: str
     provider: aws.Provider
+    vpc_id: pulumi.Output[str]
+    node_security_group_id: pulumi.Output[str]
+    """Security group of the nodes."""
     kms_key_arn: pulumi.Output[str]
     """The key that encrypts what the stack keeps there."""
     s3_cidrs: pulumi.Output[list[str]]

@@ -87,7 +87,8 @@ def oldest_driver(config: Settings) -> int:
         with contextlib.suppress(UnknownAcceleratorError):
             card = accelerator(pool.accelerator.product or "")
             branches.append(int((card.driver or "R0").removeprefix("R")))
-        engines = [model.engine for model in config.models.values() if model.node_pool == name]
+        # Of TGI's image nobody says what driver it needs.
+        engines = [each.engine for each in config.models.values() if each.node_pool == name and not each.engine.by_tgi]
         branches += [cuda_driver(engine_on(pool, engine.image, engine.version).cuda_major) for engine in engines]
     return max(branches)
 

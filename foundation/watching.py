@@ -3,19 +3,20 @@
 import ipaddress
 from collections.abc import Iterator, Sequence
 
-from components.base import PACKAGE, PART_OF
 from components.cluster.contract import Brought
 from components.logging import collector_target, store_target
 from components.monitoring.exporters import exporter_targets, kube_state_target
 from components.monitoring.exporters.plan import KUBE_STATE_METRICS, NODE_EXPORTER
 from components.monitoring.targets import Target
+from components.routing.targets import aws_load_balancer_target, cert_manager_target, gateway_targets
 from components.scaling.controllers import METRICS_PORT, OPERATOR
-from components.security.network.flows import SERVER
+from components.security.network.flows import SERVERS
 from components.security.network.monitoring_flows import LogFlows, MonitoringFlows
 from components.security.network.surroundings import INSTANCE, NAME, Peer
 from components.serving.arguments import PORT
 from foundation.foundation import Foundation
 from settings.clusters import ExistingClusterSettings
+from settings.routes import routes
 from settings.sections import Settings
 
 TRACK = "llm-platform/track"
@@ -100,7 +101,7 @@ def _models(config: Settings) -> Iterator[Target]:
         yield Target(
             name="models",
             namespaces=sorted({*map(config.namespace_of, config.models)}),
-            pods={NAME: SERVER, PART_OF: PACKAGE},
+            pods=dict(SERVERS),
             port=PORT,
             pod_labels={"track": TRACK},
             replicas=sum(model.most_replicas for model in config.models.values()),
@@ -130,6 +131,14 @@ def _controllers(config: Settings) -> Iterator[Target]:
         yield Target(name="external-secrets", namespaces=[space], pods=named, port=_CONTROLLER_PORT, replicas=2)
     if config.has(Brought.CERT_MANAGER):
         yield Target(name="cert-manager", namespaces=[_CERT_MANAGER], pods={NAME: _CERT_MANAGER}, port=_CERT_MANAGER_PORT)
+    if config.makes_cert_manager:
+        yield cert_manager_target(space)
+    if config.balanced_by_aws:
+        yield aws_load_balancer_target(space)
+    if config.traffic and config.traffic.own_proxies:
+        name, front = config.traffic.gateway_name, config.namespaces.gateway
+        of, replicas, led = config.traffic.realised_by, config.traffic.replicas, len(routes(config))
+        yield from gateway_targets(of, name, front, space, replicas=replicas, routes=led)
     if config.makes_keda:
         yield Target(name="keda", namespaces=[space], pods=OPERATOR, port=METRICS_PORT, replicas=2)
 

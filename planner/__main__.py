@@ -1,4 +1,4 @@
-"""`python -m planner`: does a model fit, where would it run best, why, and what the catalogues hold."""
+"""`python -m planner`: does a model fit, where would it run best, why, what the catalogues hold, and TGI's launches on vLLM."""
 
 import io
 import json
@@ -25,8 +25,10 @@ from planner.options import Options
 from planner.profiles import UnknownProfileError, profiles
 from planner.request import RequestError, answer, answer_line, config_of, model_of, unknown_keys
 from planner.scaling_table import scaling_table
+from planner.tgi import command as tgi
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command("translate")(tgi.command)
 _UNKNOWN = (UnknownStorageError, hardware.UnknownAcceleratorError, hardware.UnknownInstanceTypeError, models.UnknownModelError)
 _out = Console(markup=False)
 _err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)

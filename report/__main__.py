@@ -1,5 +1,7 @@
-"""`python -m report`: what a stack consists of, which dashboards it has, and which digests its images have."""
+"""`python -m report`: what a stack consists of, its dashboards, its canaries, and the digests of its images."""
 
+import json
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,16 +9,19 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 import settings
 from components.image_lock import LOCK, lock
 from components.inputs import InputError
+from report import canary as canaries
 from report import images as registries
 from report.dashboards import dashboards as shown
 from report.recording import ROOT, previewed, recorded
 from report.sbom import bill, moment
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+_out = Console(markup=False, highlight=False)
 _err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
@@ -115,6 +120,81 @@ def dashboards(
     except OSError as error:
         raise InputError(f"--to {to}: cannot be written ({error.strerror}); use a directory of yours") from None
     _err.print(f"{', '.join(sorted(files))} written to {to}")
+
+
+_LASTS = re.compile(r"(\d+)([smh])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_CODES = {canaries.Decision.PROMOTE: 0, canaries.Decision.WAIT: 3, canaries.Decision.ROLL_BACK: 4}
+
+
+@app.command()
+def canary(
+    stack: Annotated[str, typer.Argument(metavar="STACK", help="Name of a stack in stacks/, e.g. prod.")],
+    route: Annotated[
+        str | None, typer.Option("--route", metavar="ROUTE", help="One route; all with a rollout by default.")
+    ] = None,
+    prometheus: Annotated[
+        str, typer.Option("--prometheus", metavar="URL", envvar="PROMETHEUS_URL", help="Where the stack's Prometheus answers.")
+    ] = "http://localhost:9090",
+    window: Annotated[str, typer.Option("--window", metavar="TIME", help="How far to look back, e.g. 45m or 2h.")] = "30m",
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            "--rules", metavar="FILE", help="Values in place of those in report/canary/rules.yaml, e.g. leastRequests: 50."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    exit_code: Annotated[
+        bool,
+        typer.Option("--exit-code", help="End with 0 for promote, 3 for wait, 4 for roll back; the worst of several routes."),
+    ] = False,
+) -> None:
+    """Say of each rollout of a stack whether to promote, to wait or to roll back, why, and with which edit of the stack file.
+
+    Compares what Prometheus measured of the version that takes over with the others of its route: requests, errors, time to the
+    first token, between tokens and of whole requests, queue and KV cache, and the objectives of the model.
+
+    Examples:
+
+      kubectl -n monitoring port-forward svc/prometheus 9090 &
+
+      python -m report canary prod --route chat
+    """
+    file = settings.stack_file(stack)
+    wanted = _chosen(canaries.rollouts(settings.from_file(ROOT / file, file)), route, file)
+    judged_by, seconds = canaries.read_rules(rules), _lasting(window)
+    if seconds < 60 * judged_by.least_minutes:
+        raise InputError(f"--window {window}: is shorter than leastMinutes, {judged_by.least_minutes:g}; use e.g. 30m")
+    content, answers = (ROOT / file).read_text("utf-8"), []
+    with canaries.Prometheus(prometheus) as asked:
+        for rollout in wanted:
+            verdict = canaries.decide(rollout, canaries.measure(asked, rollout, judged_by, seconds), judged_by)
+            answers.append((verdict, canaries.edit_for(verdict, file, content)))
+    if as_json:
+        print(json.dumps(canaries.as_json(stack, window, answers), indent=2))  # noqa: T201
+    else:
+        for verdict, edit in answers:
+            for part in canaries.as_text(verdict, edit, judged_by, window):
+                _out.print(part, soft_wrap=not isinstance(part, Table))
+    if exit_code:
+        sys.exit(max(_CODES[verdict.decision] for verdict, _ in answers))
+
+
+def _chosen(found: list[canaries.Rollout], route: str | None, file: str) -> list[canaries.Rollout]:
+    known = ", ".join(rollout.route for rollout in found)
+    if not found:
+        raise InputError(f"{file}: no route has a rollout, so nothing takes over; add e.g. rollout: {{to: qwen-v2}} to one")
+    if route is not None and route not in known.split(", "):
+        raise InputError(f"--route {route}: there is no such route with a rollout in {file}; use {known}")
+    return [rollout for rollout in found if route in (None, rollout.route)]
+
+
+def _lasting(window: str) -> int:
+    """Seconds."""
+    found = _LASTS.fullmatch(window)
+    if found is None or not int(found[1]):
+        raise InputError(f"--window {window}: is no time; use e.g. 45m or 2h")
+    return int(found[1]) * _SECONDS[found[2]]
 
 
 def main() -> None:

@@ -106,6 +106,7 @@ _CHARTS = {
     Brought.PROMETHEUS_OPERATOR: "kube-prometheus-stack",
     Brought.KEDA: "keda",
     Brought.CERT_MANAGER: "cert-manager",
+    Brought.GATEWAY_API: "gateway-api",
 }
 """What brings the definitions that a cluster says it has."""
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from components.inputs import Model
+from components.monitoring.signals import Engine
 from components.serving.groups import (
     AdapterName,
     DrainConfig,
@@ -20,12 +21,14 @@ from components.serving.groups import (
 from components.serving.limits import Limits
 from components.serving.media import Media
 from components.serving.observed import check_logged
+from components.serving.tgi.image import TGI
 from components.types import Checksum, DnsLabel, Repository, Revision, SecretKeyName
 from components.versions import VLLM, VLLM_IMAGE
 from settings.cache import CacheSettings
 from settings.network_policies import PeerSettings
 from settings.scaling import ScalingSettings
 from settings.slo import SloSettings
+from settings.tgi import TgiSettings
 
 
 class ParallelismSettings(Model):
@@ -111,9 +114,18 @@ class SecretKeySettings(Model):
 
 
 class EngineSettings(Model):
-    """The engine's image and version."""
+    """The engine, its image and version."""
 
-    version: str = Field(VLLM, pattern=r"^\d+\.\d+\.\d+$", description="Version of vLLM in the image.", examples=[VLLM])
+    kind: Engine = Field(
+        Engine.VLLM, description="vllm, or tgi for a model that has not moved from Text Generation Inference yet."
+    )
+    version: str = Field(
+        VLLM,
+        pattern=r"^\d+\.\d+\.\d+$",
+        description=f"Version of the engine in the image; of tgi {TGI} when left out.",
+        examples=[VLLM],
+    )
+    tgi: TgiSettings | None = Field(None, description="What only kind tgi can be told.", examples=["{maxInputTokens: 4096}"])
     image: str | None = Field(
         None,
         min_length=1,
@@ -126,6 +138,26 @@ class EngineSettings(Model):
     accepted_advisories: tuple[str, ...] = Field(
         (), description="Advisories of an older engine that somebody decided to live with.", examples=["[CVE-2026-48746]"]
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _version_of_its_kind(cls, given: object) -> object:
+        if isinstance(given, dict) and given.get("kind") == Engine.TGI:
+            return {"version": TGI, **given}
+        return given
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "EngineSettings":
+        if self.tgi is not None and not self.by_tgi:
+            raise ValueError("tgi: the engine is vLLM; remove it, or use kind: tgi")
+        if self.by_tgi and (self.ray_version or self.accepted_advisories):
+            raise ValueError("kind: tgi has neither rayVersion nor acceptedAdvisories; remove them")
+        return self
+
+    @property
+    def by_tgi(self) -> bool:
+        """Whether Text Generation Inference serves the model."""
+        return self.kind is Engine.TGI
 
 
 class ModelSettings(Model):

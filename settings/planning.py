@@ -8,6 +8,7 @@ from components.serving.groups import MultiNode, Task
 from components.serving.media import check_encoders
 from components.storage.download_job import vocabularies_of
 from components.types import Accelerator, NodePool, SharingKind
+from components.versions import VLLM
 from planner.capacity import Offer
 from planner.catalog.hardware import UnknownAcceleratorError, instance_types
 from planner.catalog.hardware import accelerator as catalog_accelerator
@@ -142,7 +143,7 @@ def _options(model: ModelSettings, root: Path) -> Options:
         max_loras=lora.slots if lora else 0,
         max_lora_rank=lora.max_rank if lora else 16,
         speculative=_speculative(model, root),
-        vllm_version=model.engine.version,
+        vllm_version=VLLM if model.engine.by_tgi else model.engine.version,
     )
 
 

@@ -1,6 +1,6 @@
 """All sections of a stack file, and what has to fit together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from components.accelerators.profiles import profile_of
-from components.accelerators.rules import check_owners, check_support, driver_faults
+from components.accelerators.rules import check_owners, check_support
 from components.accelerators.smoke_test import check_smoke
 from components.cluster.addressing import check_cidr, subnets
 from components.cluster.contract import Brought
@@ -22,39 +22,34 @@ from components.inputs import Model
 from components.monitoring.programs import PORTS, PROMETHEUS
 from components.scaling import ScalerKind
 from components.security.network.addresses import HTTPS
-from components.serving.config import check_model_name, check_priority_class
-from components.serving.engine_images import engine_on
-from components.serving.extras import check_arguments, check_environment, check_parsers, check_version
-from components.serving.groups import GENERATING, MultiNode, check_names, check_task
-from components.serving.lifecycle import check_stop
-from components.serving.placement import check_one_replica, nodes_of_replica
-from components.serving.ray_service import check_ray, check_without_ray
-from components.storage.gated import check_token
 from components.types import DnsLabel
 from policy_pack.choices import Policies
 from settings.accelerators import AcceleratorSettings
+from settings.apps import AppSettings, app_uses, check_apps
 from settings.aws import AwsSettings, NetworkSettings, StorageSettings
-from settings.cache import CacheKind
+from settings.checking import at, inside
 from settings.clusters import EksClusterSettings, ExistingClusterSettings, KarpenterPoolSettings, ManagedPoolSettings
 from settings.k3s import K3sClusterSettings
 from settings.logs import LogsSettings, LokiSettings, TracesSettings
 from settings.models import BudgetSettings, ModelSettings, PriceSettings
 from settings.monitoring import MonitoringSettings
 from settings.network_policies import NetworkPolicySettings
+from settings.routes import check_traffic, names_by_route
 from settings.secret_checks import Use, check_secrets, uses
 from settings.secrets import SecretNames, SecretsSettings, StoreKind
+from settings.serving import check_model
 from settings.tenants import TenantSettings, check_deployers, check_namespaces, check_quotas
+from settings.traffic import RoutingKind, TrafficSettings
 from settings.watching import check_watching
-
-_ID_MAPPED = (CacheKind.HOST_PATH, CacheKind.BLOCK, CacheKind.S3_STREAM)
-"""Caches whose file systems Kubernetes can mount in a user namespace (kubernetes.io/docs, "User Namespaces")."""
 
 
 class NamespaceSettings(Model):
     """Names of the namespaces this stack makes."""
 
     models: DnsLabel = Field("models", description="Servers and downloads; Pod Security restricted.")
+    apps: DnsLabel = Field("apps", description="Apps that are no tenant's, where there are any; Pod Security restricted.")
     controllers: DnsLabel = Field("controllers", description="What other objects are made by, where there is any; baseline.")
+    gateway: DnsLabel = Field("gateway", description="The gateway and its proxies, where there is one; baseline.")
     monitoring: DnsLabel = Field("monitoring", description="What watches the others, where there is anything; baseline.")
     node_agents: DnsLabel = Field("node-agents", description="What must touch the nodes; Pod Security privileged.")
 
@@ -95,6 +90,11 @@ class Settings(Model):
     models: Mapping[DnsLabel, ModelSettings] = Field(
         default_factory=dict, description="Models by the name clients ask for and the Service gets."
     )
+    apps: Mapping[DnsLabel, AppSettings] = Field(
+        default_factory=dict,
+        description="Programs of one's own that call models, by name.",
+        examples=["{assistant: {image: registry.example.com/assistant:v1, port: 5000, model: {name: qwen2-5-7b}}}"],
+    )
     secrets: SecretsSettings = Field(
         default_factory=SecretsSettings, description="Secrets this stack brings into its cluster, and where their values live."
     )
@@ -111,6 +111,11 @@ class Settings(Model):
         None,
         description="Where spans of requests go; nowhere when left out.",
         examples=["{endpoint: https://otlp.example.org:4317}"],
+    )
+    traffic: TrafficSettings | None = Field(
+        None,
+        description="How clients outside the cluster reach models; not at all when left out.",
+        examples=["{kind: gatewayApi, domain: models.example.com, tls: {privateCa: true}}"],
     )
     policies: Policies = Field(default_factory=Policies, description="How the rules of the policy pack are enforced.")
     budget: BudgetSettings | None = Field(None, description="A preview that would cost more fails.")
@@ -129,6 +134,10 @@ class Settings(Model):
     def namespace_of(self, model: str) -> str:
         """Namespace of a model's pods."""
         return self.models[model].namespace or self.namespaces.models
+
+    def namespace_of_app(self, app: str) -> str:
+        """Namespace of an app's pods."""
+        return self.apps[app].namespace or self.namespaces.apps
 
     def namespaces_of_tenants(self) -> frozenset[str]:
         """Every namespace of a team."""
@@ -153,6 +162,9 @@ class Settings(Model):
         items, space = self.secrets.items, self.namespaces.monitoring
         watching = self.monitoring.secrets() if self.monitoring else []
         found = [Use(f"monitoring.{where}", space, each.name, each.key) for where, each in watching if each.name in items]
+        if (keys := self.traffic and self.traffic.auth and self.traffic.auth.api_keys) and keys in items:
+            found += [Use("traffic.auth.apiKeys", self.namespaces.gateway, keys, key) for key in items[keys].keys]
+        found += app_uses(self.apps, {name: self.namespace_of_app(name) for name in self.apps}, self.models, items)
         return [*uses(self.models, {name: self.namespace_of(name) for name in self.models}, items), *found]
 
     @property
@@ -180,6 +192,18 @@ class Settings(Model):
         return self.scaled_by_keda and not self.has(Brought.KEDA)
 
     @property
+    def makes_cert_manager(self) -> bool:
+        """Whether the stack installs cert-manager: its gateway's certificate comes from there, and the cluster brings none."""
+        tls = self.traffic.tls if self.traffic else None
+        return tls is not None and tls.secret is None and not self.has(Brought.CERT_MANAGER)
+
+    @property
+    def makes_controllers_of_traffic(self) -> bool:
+        """Whether anything of traffic runs among the controllers."""
+        by_istio = self.traffic is not None and self.traffic.kind is RoutingKind.ISTIO
+        return self.balanced_by_aws or self.makes_cert_manager or by_istio
+
+    @property
     def prometheus_port(self) -> int:
         """Where Prometheus answers, the stack's own or that of the cluster."""
         url = urlsplit(self.monitoring.prometheus_url or "") if self.monitoring and self.watched_by_operator else None
@@ -202,12 +226,30 @@ class Settings(Model):
     def pulling(self) -> frozenset[str]:
         """Namespaces whose pods pull images with the secret of `secrets.imagePull`."""
         watching = {self.namespaces.monitoring} if self.has_monitoring_namespace else set()
-        return frozenset({*map(self.namespace_of, self.models), self.namespaces.models, self.namespaces.node_agents, *watching})
+        if self.has_gateway_namespace:
+            watching.add(self.namespaces.gateway)
+        served = {*map(self.namespace_of, self.models), *map(self.namespace_of_app, self.apps)}
+        return frozenset({*served, self.namespaces.models, self.namespaces.node_agents, *watching})
 
     @property
     def has_monitoring_namespace(self) -> bool:
         """Whether anything runs in the namespace of what watches."""
         return self.monitoring is not None or (self.logs is not None and self.logs.in_cluster)
+
+    @property
+    def has_gateway_namespace(self) -> bool:
+        """Whether the stack makes a gateway."""
+        return self.traffic is not None and self.traffic.has_gateway
+
+    @property
+    def has_apps_namespace(self) -> bool:
+        """Whether some app is no tenant's."""
+        return any(app.namespace is None for app in self.apps.values())
+
+    @property
+    def balanced_by_aws(self) -> bool:
+        """Whether AWS has to make a load balancer."""
+        return self.on_eks() is not None and (self.traffic is not None or any(app.load_balancer for app in self.apps.values()))
 
     @property
     def context(self) -> str | None:
@@ -231,9 +273,9 @@ class Settings(Model):
     def _network_can_be_made(self) -> "Settings":
         if eks := self.on_eks():
             network = eks.network
-            _at("network.cidr", check_cidr, network.cidr, network.peer_cidrs)
-            _at("network.cidr", subnets, network.cidr, network.zones)
-            _at(
+            at("network.cidr", check_cidr, network.cidr, network.peer_cidrs)
+            at("network.cidr", subnets, network.cidr, network.zones)
+            at(
                 "network.interfaceEndpoints",
                 check_endpoints,
                 network.interface_endpoints,
@@ -245,15 +287,15 @@ class Settings(Model):
     def _cluster_can_be_made(self) -> "Settings":
         if eks := self.on_eks():
             cluster = eks.cluster
-            _in("cluster", check_principals, cluster.admin_principals, cluster.viewer_principals)
-            _in("cluster", check_public_access, cluster.public_access_cidrs)
-            _in("cluster", check_addons, tuple(eks.storage.file_systems()), cluster.addon_versions)
+            inside("cluster", check_principals, cluster.admin_principals, cluster.viewer_principals)
+            inside("cluster", check_public_access, cluster.public_access_cidrs)
+            inside("cluster", check_addons, tuple(eks.storage.file_systems()), cluster.addon_versions)
             for name, pool in cluster.node_pools.items():
-                _at(f"cluster.nodePools.{name}", check_release, pool.image, cluster.kubernetes_version)
+                at(f"cluster.nodePools.{name}", check_release, pool.image, cluster.kubernetes_version)
                 if isinstance(pool, ManagedPoolSettings):
-                    _at(f"cluster.nodePools.{name}", pool.named(name).check_zones, pool.zones or eks.network.zones)
-            _at("cluster.system", check_release, cluster.system.image, cluster.kubernetes_version)
-            _at("cluster.system", ami_type, cluster.system.image.family, cluster.system.instance_types)
+                    at(f"cluster.nodePools.{name}", pool.named(name).check_zones, pool.zones or eks.network.zones)
+            at("cluster.system", check_release, cluster.system.image, cluster.kubernetes_version)
+            at("cluster.system", ami_type, cluster.system.image.family, cluster.system.instance_types)
         return self
 
     @model_validator(mode="after")
@@ -278,13 +320,13 @@ class Settings(Model):
         pools = [self.cluster.pool(name) for name in self.cluster.node_pools]
         supports = self.accelerators.supports(pools)
         for support in supports.values():
-            _in(f"accelerators.vendors.{support.vendor}", check_support, support)
-        _at("accelerators.vendors", check_owners, list(supports.values()))
+            inside(f"accelerators.vendors.{support.vendor}", check_support, support)
+        at("accelerators.vendors", check_owners, list(supports.values()))
         tested = {profile_of(pool.accelerator.resource).vendor for pool in pools if pool.accelerator}
         for pool in pools:
             if smoke := self.accelerators.smoke(pool):
                 vendor = profile_of(pool.accelerator.resource if pool.accelerator else "").vendor
-                _in(f"accelerators.vendors.{vendor}.smokeTest", check_smoke, pool, smoke.image, smoke.command)
+                inside(f"accelerators.vendors.{vendor}.smokeTest", check_smoke, pool, smoke.image, smoke.command)
         if unused := sorted(self.accelerators.vendors.keys() - tested):
             raise ValueError(
                 f"accelerators.vendors.{unused[0]}: no pool has its accelerators; remove it, or add a pool to cluster.nodePools"
@@ -316,8 +358,12 @@ class Settings(Model):
         others = (*on_eks.cluster.admin_principals, *on_eks.cluster.viewer_principals) if on_eks else ()
         platform = {f"namespaces.{key}": name for key, name in self.namespaces.roles().items()}
         if not self.has_monitoring_namespace:
-            # It is usual to call that of somebody else's Prometheus so.
+            # It is usual to call that of somebody else's Prometheus, or gateway, so.
             del platform["namespaces.monitoring"]
+        if not self.has_gateway_namespace:
+            del platform["namespaces.gateway"]
+        if not self.has_apps_namespace:
+            del platform["namespaces.apps"]
         found = self._namespaces_of_others()
         known = self.namespaces_of_tenants()
         check_namespaces(self.tenants, platform, found)
@@ -342,68 +388,31 @@ class Settings(Model):
         return self
 
     @model_validator(mode="after")
-    def _models_fit_their_pools(self) -> "Settings":
+    def _models_can_be_served(self) -> "Settings":
         for name, model in self.models.items():
-            key = f"models.{name}"
-            pools = self.cluster.node_pools
-            if model.node_pool not in pools:
-                known = ", ".join(sorted(pools)) or "none; add it to cluster.nodePools"
-                raise ValueError(f"{key}.nodePool: {model.node_pool!r} is not a pool of this cluster; known: {known}")
-            pool = self.cluster.pool(model.node_pool)
-            _at(key, check_model_name, name)
-            if model.priority_class_name is not None:
-                _at(f"{key}.priorityClassName", check_priority_class, model.priority_class_name)
-            sizes = model.parallelism
-            _in(key, check_one_replica, sizes.tensor or 1, sizes.pipeline, sizes.data, pool)
-            version = model.engine.version
-            _in(key, check_task, model.task, [field for field in GENERATING if getattr(model, field) is not None])
-            _in(key, check_names, (name, *model.aliases), model.lora.adapters if model.lora else ())
-            _at(f"{key}.engine.version", check_version, version, model.engine.accepted_advisories)
-            _at(f"{key}.engine.image", engine_on, pool, model.engine.image, version)
-            if driver := self.accelerators.driver(pool):
-                engine = engine_on(pool, model.engine.image, version)
-                for fault in driver_faults(pool, driver, engine):
-                    raise ValueError(f"{key}.nodePool: {fault}")
-            _in(key, check_parsers, model.tool_call_parser, model.reasoning_parser, version)
-            _at(f"{key}.extraArguments", check_arguments, model.extra_arguments, version)
-            _at(f"{key}.environment", check_environment, model.environment, version)
-            nodes = nodes_of_replica((sizes.tensor or 1) * sizes.pipeline * sizes.data, pool)
-            if model.kept_by(nodes) is MultiNode.RAY_SERVICE:
-                _at(f"{key}.engine", check_ray, model.engine.image, model.engine.ray_version)
-                given = [field for field in ("aliases", "api_key_secret", "lora") if getattr(model, field)]
-                _in(key, check_without_ray, [*given, *(["parallelism.data"] if sizes.data > 1 else [])])
-            _in(key, check_stop, model.drain.drain(), pool)
-            for source in model.sources():
-                if needed := check_token(source, model.token_secret is not None):
-                    raise ValueError(f"{key}.tokenSecret: {needed}")
-            if model.host_users is False and model.cache.kind not in _ID_MAPPED:
-                raise ValueError(
-                    f"{key}.hostUsers: a user namespace needs id-mapped mounts, which kind {model.cache.kind} has not; "
-                    "leave it out, or use cache.kind: hostPath or block"
-                )
-            if model.cache.kind is CacheKind.S3_STREAM and len(model.sources()) > 1:
-                raise ValueError(
-                    f"{key}.cache: a model alone is streamed; adapters and drafts need a cache that is mounted, e.g. kind: efs"
-                )
+            check_model(name, model, self)
+        return self
+
+    @model_validator(mode="after")
+    def _apps_fit(self) -> "Settings":
+        check_apps(
+            self.apps,
+            models=self.models,
+            namespaces={name: self.namespace_of_app(name) for name in self.apps},
+            model_namespaces={name: self.namespace_of(name) for name in self.models},
+            pools={name: self.cluster.pool(name) for name in self.cluster.node_pools},
+            tenants=self.namespaces_of_tenants(),
+            on_eks=self.on_eks() is not None,
+            route_names={name: names_by_route(self, name) for name in self.models},
+        )
+        return self
+
+    @model_validator(mode="after")
+    def _reached(self) -> "Settings":
+        check_traffic(self)
         return self
 
     @model_validator(mode="after")
     def _watched(self) -> "Settings":
         check_watching(self)
         return self
-
-
-def _in(section: str, check: Callable[..., object], *values: object) -> None:
-    """Run `check`, whose objections begin with a key, and put the section before that."""
-    try:
-        check(*values)
-    except ValueError as error:
-        raise ValueError(f"{section}.{error}") from None
-
-
-def _at(setting: str, check: Callable[..., object], *values: object) -> None:
-    """Run `check` and put the setting's name before what it objects to."""
-    try:
-        check(*values)
-    except ValueError as error:
-        raise ValueError(f"{setting}: {error}") from None

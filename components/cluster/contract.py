@@ -27,6 +27,8 @@ class Brought(StrEnum):
     METRICS_SERVER = "metricsServer"
     CERT_MANAGER = "certManager"
     GATEWAY_API = "gatewayApi"
+    ISTIO_AMBIENT = "istioAmbient"
+    """Istio's ztunnel and istio-cni on every node; no stack installs them."""
 
 
 @dataclass(frozen=True)

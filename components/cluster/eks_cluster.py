@@ -345,9 +345,7 @@ class EksCluster(PlatformComponent):
                 self.child_name(key),
                 description=description,
                 vpc_id=config.vpc_id,
-                tags={"Name": f"{config.cluster_name}-{key}"}
-                # Karpenter finds the group of its nodes by this tag.
-                | ({"karpenter.sh/discovery": config.cluster_name} if key == NODES else {}),
+                tags={"Name": f"{config.cluster_name}-{key}"} | (_found_by(config.cluster_name) if key == NODES else {}),
                 opts=self.child(),
             )
             for key, description in about.items()
@@ -373,3 +371,9 @@ class EksCluster(PlatformComponent):
             )
             opened.append(made.security_group_id)
         return {key: known_after(group.id, *opened) for key, group in groups.items()}
+
+
+def _found_by(cluster_name: str) -> dict[str, str]:
+    """Tags by which controllers know the group of nodes: Karpenter, and what makes load balancers, where a node has two groups
+    (kubernetes-sigs/aws-load-balancer-controller, docs/deploy/subnet_discovery.md, "Security group")."""
+    return {"karpenter.sh/discovery": cluster_name, f"kubernetes.io/cluster/{cluster_name}": "owned"}

@@ -19,6 +19,7 @@ _WEBHOOKS = {
     8443: "webhooks of Karpenter",
     9443: "webhooks of controllers",
     10251: "API of metrics-server",
+    15017: "webhooks of Istio",
 }
 
 

@@ -13,13 +13,13 @@ import yaml
 from pydantic import Field
 
 from components.inputs import Matching, Model
-from components.monitoring.engine_rules import escaped, named
+from components.monitoring.engines import escaped, named
 from components.monitoring.exporters.plan import JOBS
 from components.monitoring.exporters.recording import accelerator_groups
 from components.monitoring.facts import StackFacts
 from components.monitoring.plan_rules import KEDA_PREFIX, scaled
+from components.monitoring.recording import recording_groups
 from components.monitoring.rules import Rule, RuleGroup, recorded
-from components.monitoring.signals import optional_signal
 
 _OF_STARTS = 1.5
 """How many times the longest predicted start passes before replicas count as missing (our choice)."""
@@ -31,9 +31,11 @@ _EXPORTERS = {job: vendor.value for vendor, job in JOBS.items()}
 """Vendors by the job of their exporter: its pods come and go with the vendor's nodes."""
 _WHY = {
     "models": "the stack has no model",
-    "text": "no model of the stack makes text",
-    "rejections": "no engine of the stack counts the requests it turns away",
-    "adapters": "no model of the stack has adapters",
+    "llm:slo_first_token:error_ratio5m": "no model of the stack makes text with an engine that measures it",
+    "llm:slo_inter_token:error_ratio5m": "no model of the stack makes text with an engine that measures it",
+    "llm:version:info": "the stack has no routes",
+    "llm:rejections:rate5m": "no engine of the stack counts the requests it turns away",
+    "llm:lora_adapter_running": "no model of the stack has adapters",
     "scaled": "nothing scales a model of the stack",
     "claims": "no model of the stack has a claim for its files",
     "pools": "the stack has no pool with accelerators",
@@ -143,8 +145,10 @@ def left_out(facts: StackFacts, jobs: Collection[str]) -> dict[str, str]:
 
 
 def _why(need: str) -> str:
-    scraped = "no exporter of the stack's accelerators says so" if need.startswith("accelerator:") else f"{need} is not scraped"
-    return _WHY.get(need, scraped)
+    if need.startswith("accelerator:"):
+        return "no exporter of the stack's accelerators says so"
+    unsaid = "no engine of the stack says so" if need.startswith("llm:") else f"{need} is not scraped"
+    return _WHY.get(need, unsaid)
 
 
 def _missing(alert: Alert, there: Collection[str]) -> list[str]:
@@ -158,9 +162,6 @@ def _there(facts: StackFacts, jobs: Collection[str]) -> set[str]:
     """What alerts may need and this stack has."""
     found = {
         "models": bool(facts.models),
-        "text": any(model.generates for model in facts.models),
-        "rejections": any(optional_signal(model.engine_version, "rejections") for model in facts.models),
-        "adapters": any(model.adapters for model in facts.models),
         "scaled": bool(scaled(facts.models)),
         "claims": any(model.cache_claim for model in facts.models),
         "pools": bool(facts.pools),
@@ -169,7 +170,8 @@ def _there(facts: StackFacts, jobs: Collection[str]) -> set[str]:
         "accelerators": bool(set(jobs) & set(_EXPORTERS)),
         "prompts_logged": facts.prompts_logged,
     }
-    return {name for name, is_so in found.items() if is_so} | set(jobs) - {"models"} | recorded(accelerator_groups(facts))
+    made = recorded([*recording_groups(facts), *accelerator_groups(facts)])
+    return {name for name, is_so in found.items() if is_so} | set(jobs) - {"models"} | made
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,16 @@
 """Rules that read what engines say, under the names of their version, and record it as `llm:*`, whose names stay. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from components.monitoring.engines import MODEL, POD, Ended, Engines, alike, escaped
 from components.monitoring.facts import ModelFacts
-from components.monitoring.rules import Rule, RuleGroup, merged, record
-from components.monitoring.signals import optional_signal, signal
+from components.monitoring.rules import Rule, RuleGroup, merged
 
 WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 """Over which errors are measured against an objective (Google, The Site Reliability Workbook, chapter 5, table 5-8)."""
 _LONG = ("6h", "1d", "3d")
 """Those that move so slowly that two minutes between two looks lose nothing, and cost most."""
 _RATE = "5m"
-_MODEL = "namespace, model_name"
-_POD = f"{_MODEL}, pod, node, track"
-_TRACK = f"{_MODEL}, track"
 TIMINGS = {
     "first_token": "time_to_first_token_seconds",
     "inter_token": "inter_token_latency_seconds",
@@ -22,8 +18,9 @@ TIMINGS = {
     "queue_time": "queue_time_seconds",
 }
 LENGTHS = {"prompt_length": "prompt_length_tokens", "generation_length": "generation_length_tokens"}
-"""Histograms by what they are recorded as."""
-OF_TEXT = ("first_token", "inter_token", "generation_length")
+COMPARED = {"token_time": "token_time_seconds"}
+"""Histograms by what they are recorded as; of the last one no quantiles are, for only versions of a route are compared by it."""
+OF_TEXT = ("first_token", "inter_token", "token_time", "generation_length")
 """What only models that make text have."""
 RECENT_SECONDS = 60
 """An adapter runs when the engine named it in the last minute: it does so at every step that computes with it."""
@@ -36,9 +33,7 @@ def engine_groups(models: Sequence[ModelFacts]) -> list[RuleGroup]:
     """
     traffic: list[Rule] = []
     objectives: dict[bool, list[Rule]] = {}
-    for version, namespace in sorted({(model.engine_version, model.namespace) for model in models}):
-        alike = tuple(model for model in models if (model.engine_version, model.namespace) == (version, namespace))
-        engines = _Engines(version, alike)
+    for engines in alike(models):
         traffic += [*_gauges(engines), *_counters(engines), *_histograms(engines), *_adapters(engines)]
         for window in WINDOWS:
             objectives.setdefault(window in _LONG, []).extend(_objectives(engines, window))
@@ -49,130 +44,65 @@ def engine_groups(models: Sequence[ModelFacts]) -> list[RuleGroup]:
     ]
 
 
-@dataclass(frozen=True)
-class _Engines:
-    """Models of one namespace whose engines have one version."""
-
-    version: str
-    models: tuple[ModelFacts, ...]
-
-    def record(self, name: str, expr: str, labels: Mapping[str, str] | None = None) -> Rule:
-        """A recording rule with the label of the team that has the namespace."""
-        return record(name, expr, {**(labels or {}), "tenant": self.models[0].tenant or ""})
-
-    @property
-    def generating(self) -> "_Engines":
-        return _Engines(self.version, tuple(model for model in self.models if model.generates))
-
-    def read(self, name: str, *matchers: str, suffix: str = "") -> str:
-        """The selector of a signal that every version has."""
-        return f"{signal(self.version, name)}{suffix}{{{', '.join((self._chosen(), *matchers))}}}"
-
-    def maybe(self, name: str) -> str | None:
-        """The same; None where this version has no such signal."""
-        found = optional_signal(self.version, name)
-        return found and f"{found}{{{self._chosen()}}}"
-
-    def unnamed(self, name: str, *matchers: str, keep: str = "") -> str:
-        """A signal without the label model_name, which it gets from another of the same pod. A pod has one for each of `keep`."""
-        chosen = ", ".join((self._place(), *matchers))
-        by = f"namespace, pod{keep and f', {keep}'}"
-        names = f"0 * max by (namespace, pod, model_name) ({self.read('running')}) + 1"
-        found = signal(self.version, name)
-        return f"max by ({by}) ({found}{{{chosen}}}) * on (namespace, pod) group_left (model_name) ({names})"
-
-    def _place(self) -> str:
-        return f'job="models", namespace="{self.models[0].namespace}"'
-
-    def _chosen(self) -> str:
-        return f"{self._place()}, {named('model_name', (model.name for model in self.models))}"
+def _gauges(engines: Engines) -> list[Rule]:
+    wanted = {
+        "llm:requests_running": ("sum", POD, engines.now("running")),
+        "llm:requests_waiting": ("sum", POD, engines.now("waiting")),
+        "llm:requests_waiting_by_reason": ("sum", f"{POD}, reason", engines.maybe("waiting_by_reason")),
+        "llm:kv_cache_usage:ratio": ("max", POD, engines.maybe("kv_cache_usage")),
+        "llm:cache_config": ("max", f"{MODEL}, pod, num_gpu_blocks, block_size", engines.maybe("cache_config")),
+    }
+    return [engines.record(name, f"{function} by ({by}) ({read})") for name, (function, by, read) in wanted.items() if read]
 
 
-def named(label: str, values: Iterable[str]) -> str:
-    """A matcher for values of a label."""
-    found = sorted(set(values))
-    if len(found) == 1:
-        return f'{label}="{found[0]}"'
-    return f'{label}=~"{"|".join(map(escaped, found))}"'
-
-
-def escaped(name: str) -> str:
-    """A name inside a regular expression of PromQL: of what names may have, only the dot means something there."""
-    return name.replace(".", r"\\.")
-
-
-def tracked(expr: str) -> str:
-    """`expr` with label `track` of stable where pods have none."""
-    return f'label_replace({expr}, "track", "stable", "track", "")'
-
-
-def _gauges(engines: _Engines) -> list[Rule]:
-    rules = [
-        engines.record("llm:requests_running", tracked(f"sum by ({_POD}) ({engines.read('running')})")),
-        engines.record("llm:requests_waiting", tracked(f"sum by ({_POD}) ({engines.read('waiting')})")),
-        engines.record("llm:kv_cache_usage:ratio", tracked(f"max by ({_POD}) ({engines.read('kv_cache_usage')})")),
-        engines.record("llm:cache_config", engines.unnamed("cache_config", keep="num_gpu_blocks, block_size")),
+def _counters(engines: Engines) -> list[Rule]:
+    counted = {
+        name: (MODEL, f"rate({read}[{_RATE}])")
+        for name in ("preemptions", "prompt_tokens", "prompt_tokens_cached", "generation_tokens", "prefix_queries", "prefix_hits")
+        if (read := engines.maybe(name))
+    }
+    if rejected := engines.rejected(_RATE):
+        counted["rejections"] = (f"{MODEL}, reason", rejected)
+    within_hour = engines.ended(Ended.ALL, "increase", "1h")
+    return [
+        engines.record("llm:replica_progress:rate5m", engines.progress(_RATE)),
+        engines.record("llm:requests:rate5m", f"sum by ({MODEL}, finished_reason) ({engines.ended(Ended.ALL, 'rate', _RATE)})"),
+        engines.record("llm:requests:increase1h", f"sum by ({MODEL}) ({within_hour})"),
+        engines.record("llm:replica_requests:increase1h", f"sum by ({POD}) ({within_hour})"),
+        *(engines.record(f"llm:{name}:rate5m", f"sum by ({by}) ({rate})") for name, (by, rate) in counted.items()),
     ]
-    reasons = engines.maybe("waiting_by_reason")
-    if reasons:
-        rules.append(engines.record("llm:requests_waiting_by_reason", tracked(f"sum by ({_POD}, reason) ({reasons})")))
-    return rules
 
 
-def _counters(engines: _Engines) -> list[Rule]:
-    finished = engines.read("finished")
-    # Requests that clients gave up are no progress.
-    progress = (engines.read("finished", 'finished_reason!="abort"'), *map(engines.read, ("prompt_tokens", "generation_tokens")))
-    moved = " + ".join(f"sum by ({_POD}) (rate({read}[{_RATE}]))" for read in progress)
-    rules = [
-        engines.record("llm:replica_progress:rate5m", tracked(moved)),
-        engines.record("llm:requests:rate5m", tracked(f"sum by ({_TRACK}, finished_reason) (rate({finished}[{_RATE}]))")),
-        engines.record("llm:requests:increase1h", tracked(f"sum by ({_TRACK}) (increase({finished}[1h]))")),
-        engines.record("llm:replica_requests:increase1h", tracked(f"sum by ({_POD}) (increase({finished}[1h]))")),
-        *(
-            engines.record(f"llm:{name}:rate5m", f"sum by ({_MODEL}) (rate({engines.read(name)}[{_RATE}]))")
-            for name in ("preemptions", "prompt_tokens", "generation_tokens", "prefix_queries", "prefix_hits")
-        ),
-    ]
-    for name, by in (("rejections", f"{_MODEL}, reason"), ("prompt_tokens_cached", _MODEL)):
-        counted = engines.maybe(name)
-        if counted:
-            rules.append(engines.record(f"llm:{name}:rate5m", f"sum by ({by}) (rate({counted}[{_RATE}]))"))
-    return rules
-
-
-def _histograms(engines: _Engines) -> list[Rule]:
+def _histograms(engines: Engines) -> list[Rule]:
     rules = []
-    for name, recorded in {**TIMINGS, **LENGTHS}.items():
+    for name, recorded in {**TIMINGS, **LENGTHS, **COMPARED}.items():
         of = engines.generating if name in OF_TEXT else engines
-        if of.models:
-            by = _TRACK if name in TIMINGS else _MODEL
-            rate = f"sum by ({by}, le) (rate({of.read(name, suffix='_bucket')}[{_RATE}]))"
-            rules.append(engines.record(f"llm:{recorded}_bucket:rate5m", tracked(rate) if name in TIMINGS else rate))
+        if of.models and (buckets := of.maybe(name, suffix="_bucket")):
+            rules.append(engines.record(f"llm:{recorded}_bucket:rate5m", f"sum by ({MODEL}, le) (rate({buckets}[{_RATE}]))"))
     return rules
 
 
-def _adapters(engines: _Engines) -> list[Rule]:
+def _adapters(engines: Engines) -> list[Rule]:
     """When each replica last computed with each adapter; the engine says it of those with requests only."""
     rules = []
     for adapter in sorted({adapter for model in engines.models for adapter in model.adapters}):
-        having = _Engines(engines.version, tuple(model for model in engines.models if adapter in model.adapters))
-        listed = f'running_lora_adapters=~"(.+,)?{escaped(adapter)}(,.+)?"'
-        used = having.unnamed("lora_info", listed)
-        labels = {"adapter": adapter}
-        rules.append(engines.record("llm:lora_adapter_last_used_timestamp_seconds", used, labels))
-        rules.append(engines.record("llm:lora_adapter_running", f"time() - ({used}) < bool {RECENT_SECONDS}", labels))
+        having = engines.of(model for model in engines.models if adapter in model.adapters)
+        if listed := having.maybe("lora_info", f'running_lora_adapters=~"(.+,)?{escaped(adapter)}(,.+)?"'):
+            used, labels = f"max by ({MODEL}, pod) ({listed})", {"adapter": adapter}
+            rules.append(engines.record("llm:lora_adapter_last_used_timestamp_seconds", used, labels))
+            rules.append(engines.record("llm:lora_adapter_running", f"time() - ({used}) < bool {RECENT_SECONDS}", labels))
     return rules
 
 
-def _objectives(engines: _Engines, window: str) -> list[Rule]:
+def _objectives(engines: Engines, window: str) -> list[Rule]:
     """Shares of what was worse than a model's objective allows; no series where nothing happened."""
     rules = []
     text = engines.generating.models
     for name in ("first_token", "inter_token"):
         for edge in sorted({_owed(model, name) for model in text}):
-            of = _Engines(engines.version, tuple(model for model in text if _owed(model, name) == edge))
-            rules.append(engines.record(f"llm:slo_{name}:error_ratio{window}", _slow(of, name, edge, window)))
+            of = engines.of(model for model in text if _owed(model, name) == edge)
+            if slow := _slow(of, name, edge, window):
+                rules.append(engines.record(f"llm:slo_{name}:error_ratio{window}", slow))
     return [*rules, engines.record(f"llm:slo_availability:error_ratio{window}", _failed(engines, window))]
 
 
@@ -180,25 +110,25 @@ def _owed(model: ModelFacts, name: str) -> float:
     return float(model.slo.time_to_first_token_s if name == "first_token" else model.slo.inter_token_latency_s)
 
 
-def _slow(engines: _Engines, name: str, edge: float, window: str) -> str:
+def _slow(engines: Engines, name: str, edge: float, window: str) -> str | None:
     # Prometheus 3 writes the edges of buckets as Go does floats, e.g. 1.0; so does Python.
-    quick = engines.read(name, f'le="{edge}"', suffix="_bucket")
-    every = engines.read(name, suffix="_count")
-    share = f"sum by ({_MODEL}) (rate({quick}[{window}])) / (sum by ({_MODEL}) (rate({every}[{window}])) > 0)"
+    quick = engines.maybe(name, f'le="{edge}"', suffix="_bucket")
+    every = engines.maybe(name, suffix="_count")
+    if quick is None:
+        return None
+    share = f"sum by ({MODEL}) (rate({quick}[{window}])) / (sum by ({MODEL}) (rate({every}[{window}])) > 0)"
     return f"clamp_min(1 - {share}, 0)"
 
 
-def _failed(engines: _Engines, window: str) -> str:
+def _failed(engines: Engines, window: str) -> str:
     """What ended with an error of the server or was turned away, of all that its client did not give up."""
 
-    def rate(selected: str) -> str:
-        return f"sum by ({_MODEL}) (rate({selected}[{window}]))"
+    def total(rates: str) -> str:
+        return f"sum by ({MODEL}) ({rates})"
 
-    ended = rate(engines.read("finished", 'finished_reason!="abort"'))
-    failed = rate(engines.read("finished", 'finished_reason="error"'))
-    bad = f"({failed} or 0 * {ended})"
-    rejections = engines.maybe("rejections")
-    if rejections:
-        turned_away = f"({rate(rejections)} or 0 * {ended})"
+    ended = total(engines.ended(Ended.KEPT, "rate", window))
+    bad = f"({total(engines.ended(Ended.FAILED, 'rate', window))} or 0 * {ended})"
+    if rejected := engines.rejected(window):
+        turned_away = f"({total(rejected)} or 0 * {ended})"
         return f"({bad} + {turned_away}) / (({ended} + {turned_away}) > 0)"
     return f"{bad} / ({ended} > 0)"

@@ -1,7 +1,10 @@
 """What rules and dashboards have to know of a stack. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+
+from components.monitoring.signals import Engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,7 @@ class ModelFacts:
     namespace: str
     tenant: str | None
     """The team whose namespace it is in; None for the platform's own."""
+    engine: Engine = Engine.VLLM
     engine_version: str
     pool: str
     generates: bool
@@ -51,6 +55,26 @@ class ModelFacts:
     cache_claim: str | None = None
     """Name of the claim its files lie on, without what Pulumi adds to it, where the kubelet knows how full that is."""
     slo: Slo
+
+
+class Track(StrEnum):
+    """What a version of a route is while another takes over."""
+
+    STABLE = "stable"
+    CANARY = "canary"
+    """The one that takes over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteFacts:
+    """What clients know as one model, and the models that answer for it. How much each of them gets is not told: a step of a
+    rollout changes no rule."""
+
+    name: str
+    namespace: str
+    """Of its models."""
+    versions: Mapping[str, Track]
+    """By `model_name`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,5 +103,6 @@ class StackFacts:
     stack: str
     models: Sequence[ModelFacts]
     pools: Sequence[PoolFacts]
+    routes: Sequence[RouteFacts] = ()
     prompts_logged: bool = False
     """Whether a model writes what people ask into logs."""

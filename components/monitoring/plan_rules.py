@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from components.monitoring.engine_rules import escaped, named
+from components.monitoring.engines import escaped, named
 from components.monitoring.facts import ModelFacts, PoolFacts, StackFacts
 from components.monitoring.rules import Rule, RuleGroup, merged, record
 
@@ -16,7 +16,7 @@ KEDA_PREFIX = "keda-hpa-"
 
 
 def plan_group(facts: StackFacts) -> RuleGroup:
-    """What was planned, as series that do not change."""
+    """What was planned, as series that do not change; of routes, who is which version, so that nothing is written on pods."""
     rules: list[Rule] = []
     for model in facts.models:
         labels = {"namespace": model.namespace, "model_name": model.name, "tenant": model.tenant or ""}
@@ -31,6 +31,10 @@ def plan_group(facts: StackFacts) -> RuleGroup:
         rules.append(_constant("llm:pool_accelerators_per_node", pool.per_node, labels))
         if pool.usd_per_node_hour is not None:
             rules.append(_constant("llm:pool_usd_per_node_hour", pool.usd_per_node_hour, labels))
+    for route in facts.routes:
+        for version, track in route.versions.items():
+            labels = {"namespace": route.namespace, "model_name": version, "route": route.name, "track": track.value}
+            rules.append(_constant("llm:version:info", 1, labels))
     return RuleGroup(family="plan", name="plan", rules=tuple(rules))
 
 
@@ -108,8 +112,9 @@ def label_of(key: str) -> str:
 
 
 def _pods(namespace: str, models: Sequence[ModelFacts]) -> str:
-    instance = label_of("app.kubernetes.io/instance")
-    chosen = f'namespace="{namespace}", {label_of("app.kubernetes.io/name")}="vllm", {named(instance, (m.name for m in models))}'
+    app, instance = label_of("app.kubernetes.io/name"), label_of("app.kubernetes.io/instance")
+    programs, names = named(app, {model.engine.value for model in models}), named(instance, (model.name for model in models))
+    chosen = f'namespace="{namespace}", {programs}, {names}'
     return (
         f"max by (namespace, pod, model_name) "
         f'(label_replace(kube_pod_labels{{{chosen}}}, "model_name", "$1", "{instance}", "(.+)"))'

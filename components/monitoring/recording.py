@@ -3,10 +3,12 @@
 What a version of the engine calls a thing ends here: dashboards and alerts read `llm:*` alone.
 """
 
-from components.monitoring.engine_rules import LENGTHS, OF_TEXT, TIMINGS, engine_groups
+import re
+
+from components.monitoring.engine_rules import LENGTHS, TIMINGS, engine_groups
 from components.monitoring.facts import StackFacts
 from components.monitoring.plan_rules import capacity_group, cost_group, plan_group
-from components.monitoring.rules import Rule, RuleGroup, record
+from components.monitoring.rules import Rule, RuleGroup, record, recorded
 
 _MODEL = "namespace, model_name, tenant"
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -16,29 +18,30 @@ def recording_groups(facts: StackFacts) -> list[RuleGroup]:
     """Groups of recording rules; those of a model's engine change with its version, no other does."""
     if not facts.models:
         return [group for group in (plan_group(facts), capacity_group(facts)) if group.rules]
-    return [*engine_groups(facts.models), _models(facts), plan_group(facts), capacity_group(facts), cost_group(facts)]
+    engines = engine_groups(facts.models)
+    return [*engines, _models(recorded(engines)), plan_group(facts), capacity_group(facts), cost_group(facts)]
 
 
-def _models(facts: StackFacts) -> RuleGroup:
-    text = any(model.generates for model in facts.models)
-    track = f"{_MODEL}, track"
-    errors = f'sum by ({track}) (llm:requests:rate5m{{finished_reason="error"}}) or 0 * sum by ({track}) (llm:requests:rate5m)'
+def _models(said: frozenset[str]) -> RuleGroup:
+    """What follows from the series `said`, without what no engine says."""
+    ended = f"sum by ({_MODEL}) (llm:requests:rate5m)"
+    errors = f'sum by ({_MODEL}) (llm:requests:rate5m{{finished_reason="error"}}) or 0 * {ended}'
     rules: list[Rule] = [
         record("llm:model_requests_running:sum", f"sum by ({_MODEL}) (llm:requests_running)"),
         record("llm:model_requests_waiting:sum", f"sum by ({_MODEL}) (llm:requests_waiting)"),
         record("llm:model_kv_cache_usage:max", f"max by ({_MODEL}) (llm:kv_cache_usage:ratio)"),
         record("llm:model_kv_cache_usage:avg", f"avg by ({_MODEL}) (llm:kv_cache_usage:ratio)"),
         record("llm:errors:rate5m", errors),
-        record("llm:error:ratio5m", f"llm:errors:rate5m / (sum by ({track}) (llm:requests:rate5m) > 0)"),
+        record("llm:error:ratio5m", f"llm:errors:rate5m / ({ended} > 0)"),
         record("llm:prefix_hit:ratio5m", "llm:prefix_hits:rate5m / (llm:prefix_queries:rate5m > 0)"),
     ]
-    for name, recorded in {**TIMINGS, **LENGTHS}.items():
-        if text or name not in OF_TEXT:
-            rules += [
-                record(f"llm:{recorded}:{short}_5m", quantile(q, f"llm:{recorded}_bucket:rate5m", _MODEL))
-                for short, q in _QUANTILES.items()
-            ]
-    return RuleGroup(family="models", name="models", rules=tuple(rules))
+    for name in (*TIMINGS.values(), *LENGTHS.values()):
+        rules += [
+            record(f"llm:{name}:{short}_5m", quantile(q, f"llm:{name}_bucket:rate5m", _MODEL)) for short, q in _QUANTILES.items()
+        ]
+    there = said | {"llm:errors:rate5m"}
+    made = [rule for rule in rules if there.issuperset(re.findall(r"\bllm:[\w:]+", rule["expr"]))]
+    return RuleGroup(family="models", name="models", rules=tuple(made))
 
 
 def quantile(q: float, buckets: str, by: str) -> str:

@@ -1,4 +1,5 @@
-"""What the engine says of itself, under the names its version has for it. Pure; the table is signals.yaml."""
+"""What engines say of themselves, under the names their versions have for it. Pure; the tables are signals.yaml, which is vLLM's,
+and signals-tgi.yaml."""
 
 import difflib
 import re
@@ -10,6 +11,17 @@ from typing import Any
 import yaml
 
 from components.inputs import Model
+
+
+class Engine(StrEnum):
+    """A program that serves models."""
+
+    VLLM = "vllm"
+    TGI = "tgi"
+    """Text Generation Inference, which models move away from."""
+
+
+_TABLES = {Engine.VLLM: "signals.yaml", Engine.TGI: "signals-tgi.yaml"}
 
 
 class Kind(StrEnum):
@@ -54,62 +66,75 @@ class Signal(Model):
 
 
 @cache
-def signals() -> dict[str, Signal]:
-    """All signals by what rules call them."""
-    return {key: Signal.model_validate(entry) for key, entry in _table()["signals"].items()}
+def signals(engine: Engine = Engine.VLLM) -> dict[str, Signal]:
+    """All signals of an engine by what rules call them."""
+    return {key: Signal.model_validate(entry) for key, entry in _table(engine)["signals"].items()}
 
 
-def optional_signal(version: str, name: str) -> str | None:
-    """The name on the wire that engine `version` has for signal `name`, a histogram without its suffixes; None if it has none.
+def optional_signal(version: str, name: str, engine: Engine = Engine.VLLM) -> str | None:
+    """The name on the wire that `version` of an engine has for signal `name`, a histogram without its suffixes; None for none.
 
-    Raises ValueError for a signal or a version that the table does not know.
+    Raises ValueError for a signal that no engine has, or a version that the table does not know.
     """
-    found = signals().get(name)
-    if found is None:
-        near = difflib.get_close_matches(name, signals(), n=1) or sorted(signals())
+    every = {each for which in Engine for each in signals(which)}
+    if name not in every:
+        near = difflib.get_close_matches(name, every, n=1) or sorted(every)
         raise ValueError(f"{name} is no signal of an engine; use e.g. {near[0]}")
-    release = _release(version)
-    if release < _release(_table()["oldest"]):
-        raise ValueError(f"vLLM {version} is older than the metrics known here; use {_table()['oldest']} or newer")
-    known = [each.name for each in found.names if _release(each.since) <= release < _release(each.hidden or each.removed)]
-    if not known:
-        return None
-    return f"{known[-1]}_total" if found.type is Kind.COUNTER else known[-1]
-
-
-def signal(version: str, name: str) -> str:
-    """The same, and a ValueError where this version has no such signal."""
-    found = optional_signal(version, name)
+    table, found, wanted = _table(engine), signals(engine).get(name), _release(version, engine)
+    if wanted < _release(table["oldest"], engine):
+        raise ValueError(f"{table['title']} {version} is older than the metrics known here; use {table['oldest']} or newer")
     if found is None:
-        first = signals()[name].names[0].since
-        raise ValueError(f"vLLM {version} does not measure {name}; use {first} or newer")
+        return None
+    names = [each.name for each in found.names if _release(each.since, engine) <= wanted < _end(each, engine)]
+    if not names:
+        return None
+    return f"{names[-1]}{table['counter_suffix']}" if found.type is Kind.COUNTER else names[-1]
+
+
+def signal(version: str, name: str, engine: Engine = Engine.VLLM) -> str:
+    """The same, and a ValueError where this version has no such signal."""
+    found = optional_signal(version, name, engine)
+    if found is None:
+        mine = signals(engine)
+        if name not in mine:
+            raise ValueError(f"{title(engine)} does not measure {name}; use another signal, e.g. waiting")
+        raise ValueError(f"{title(engine)} {version} does not measure {name}; use {mine[name].names[0].since} or newer")
     return found
 
 
-def known(version: str) -> frozenset[str]:
-    """The names of all series of the signals that engine `version` has."""
-    found = ((entry.type, optional_signal(version, key)) for key, entry in signals().items())
+def known(version: str, engine: Engine = Engine.VLLM) -> frozenset[str]:
+    """The names of all series of the signals that `version` of an engine has."""
+    found = ((entry.type, optional_signal(version, key, engine)) for key, entry in signals(engine).items())
     return frozenset(series for kind, name in found if name for series in kind.wire(name))
 
 
+def title(engine: Engine) -> str:
+    """What people call an engine."""
+    return str(_table(engine)["title"])
+
+
 def edges(name: str) -> tuple[float, ...]:
-    """Upper edges in seconds of the buckets of signal `name`, in the engine's own settings."""
+    """Upper edges in seconds of the buckets of signal `name`, in vLLM's own settings."""
     family = signals()[name].buckets
     if family is None:
         raise ValueError(f"the buckets of {name} depend on the model")
-    return tuple(float(edge) for edge in _table()["buckets"][family])
+    return tuple(float(edge) for edge in _table(Engine.VLLM)["buckets"][family])
 
 
-def _release(version: str | None) -> tuple[int, ...]:
+def _end(name: Name, engine: Engine) -> tuple[int, ...]:
+    return _release(name.hidden or name.removed, engine)
+
+
+def _release(version: str | None, engine: Engine) -> tuple[int, ...]:
     """A version as numbers; after all others where there is none."""
     if version is None:
         return (1 << 31,)
     found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
     if found is None:
-        raise ValueError(f"{version!r} is no version of vLLM; use one such as 0.33.0")
+        raise ValueError(f"{version!r} is no version of {title(engine)}; use one such as {_table(engine)['example']}")
     return tuple(int(number or 0) for number in found.groups())
 
 
 @cache
-def _table() -> Any:
-    return yaml.safe_load((Path(__file__).parent / "signals.yaml").read_text())
+def _table(engine: Engine) -> Any:
+    return yaml.safe_load((Path(__file__).parent / _TABLES[engine]).read_text())

@@ -51,7 +51,9 @@ class Target:
     honor_labels: bool = False
     """Whether the labels in the metrics go before those of the pod: for who speaks of other objects, as kube-state-metrics."""
     pod_labels: Mapping[str, str] = field(default_factory=dict)
-    """Labels of the pod that every series gets, by the name they get, e.g. `{"track": "llm-platform/track"}`."""
+    """Labels of the pod that every series gets, by the name they get, e.g. `{"model_name": "app.kubernetes.io/instance"}`.
+
+    They go before what the page says, which then becomes `exported_…`, so that no page speaks for another pod."""
     keep: Sequence[str] = ()
     """Names of metrics that are kept, as regular expressions; all when empty."""
     sample_limit: int = 50_000

@@ -1,14 +1,16 @@
 """Inputs of gateways and routes, the same for every realisation, and what follows from them."""
 
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, NotRequired, TypedDict
+from typing import Annotated, NotRequired, Self, TypedDict
 
 import pulumi
 from pydantic import AfterValidator, Field, model_validator
 
 from components.inputs import InputText, Matching, Model
 from components.routing.paths import allowed_paths, check_prefix
+from components.security.network.policies import Cidr
 from components.serving.arguments import PORT
 from components.serving.groups import Task
 from components.types import DnsLabel
@@ -26,6 +28,23 @@ HeaderName = Annotated[
     str, Matching(pattern=r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", what="the name of a header in lower case", example="x-llm-version")
 ]
 HeaderValue = Annotated[str, Matching(pattern=r"[!-~]{1,256}", what="the value of a header", example="v2")]
+
+
+_WIDEST = {4: 8, 6: 12}
+"""Shortest prefix by version of IP of a public range that somebody could own."""
+
+
+def _not_everybody(value: str) -> str:
+    network = ipaddress.ip_network(value)
+    if not network.is_private and network.prefixlen < _WIDEST[network.version]:
+        raise ValueError(f"{value} is nearly everybody; name the networks of those who may connect, e.g. 10.0.0.0/8")
+    return value
+
+
+SourceRange = Annotated[Cidr, AfterValidator(_not_everybody)]
+"""Addresses that may connect to a load balancer; never everybody's."""
+PRIVATE_RANGES = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+"""Private addresses of IPv4 (RFC 1918)."""
 
 
 class Implementation(StrEnum):
@@ -132,7 +151,7 @@ class GatewayArgs(TypedDict):
     body_mib: NotRequired[int]
     """Longest request in MiB; 20 by default, which holds a few images."""
     requests_per_minute: NotRequired[int | None]
-    """Requests a proxy lets through for each route in a minute; no limit by default."""
+    """Requests a proxy lets through for each path of a route in a minute; no limit by default."""
     idle_seconds: NotRequired[int]
     """Longest silence within an answer; 3600 by default. Load balancers before it cut earlier unless they are told."""
     request_seconds: NotRequired[int]
@@ -157,7 +176,7 @@ class GatewayConfig(Model):
     issuer: Issuer | None = None
     internal: bool = True
     on_aws: bool = False
-    source_ranges: tuple[str, ...] = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+    source_ranges: tuple[SourceRange, ...] = Field(PRIVATE_RANGES, min_length=1, examples=["[10.0.0.0/8]"])
     replicas: int = Field(2, ge=1, le=100)
     auth: Auth | None = None
     body_mib: int = Field(20, ge=1, le=1024)
@@ -169,9 +188,14 @@ class GatewayConfig(Model):
     mesh_mtls: bool = False
 
     @model_validator(mode="after")
-    def _one_certificate(self) -> "GatewayConfig":
+    def _fits(self) -> "GatewayConfig":
         if self.tls_secret_name is not None and self.issuer is not None:
             raise ValueError("tls_secret_name and issuer both give the certificate; remove one of the two")
+        if self.implementation is Implementation.LOAD_BALANCER:
+            raise ValueError("implementation: loadBalancer has no gateway; use e.g. envoyGateway, or give routes a load_balancer")
+        if self.implementation is Implementation.GATEWAY_API and self.gateway_class is None:
+            raise ValueError("gateway_class is missing; name a GatewayClass of the cluster, or use implementation: envoyGateway")
+        check_ranges(self.source_ranges, on_aws=self.on_aws)
         return self
 
     @property
@@ -188,6 +212,8 @@ class GatewayRefArgs(TypedDict):
     implementation: Implementation
     tls: bool
     """Whether it answers by https."""
+    mesh_mtls: NotRequired[bool]
+    """As `GatewayArgs.mesh_mtls`."""
 
 
 class GatewayRef(Model):
@@ -197,6 +223,7 @@ class GatewayRef(Model):
     namespace_name: InputText
     implementation: Implementation
     tls: bool
+    mesh_mtls: bool = False
 
 
 class VersionArgs(TypedDict):
@@ -206,6 +233,11 @@ class VersionArgs(TypedDict):
     """Its share among the weights of the route; 0 leaves it to `headers`."""
     headers: NotRequired[Mapping[str, str]]
     """Requests with all of these headers go there, whatever the weights say."""
+    pods: NotRequired[Mapping[str, str]]
+    """Labels of the pods that answer for it (`ModelServer.pods`), for load balancers and inference pools, which choose pods
+    themselves."""
+    endpoint_picker: NotRequired[str | None]
+    """Service in the route's namespace of the endpoint picker that knows its replicas, for inference pools."""
 
 
 class Version(Model):
@@ -213,19 +245,52 @@ class Version(Model):
 
     weight: int = Field(ge=0, le=1_000_000)
     headers: Mapping[HeaderName, HeaderValue] = Field(default_factory=dict)
+    pods: Mapping[str, str] = Field(default_factory=dict)
+    endpoint_picker: DnsLabel | None = None
+
+
+class LoadBalancerArgs(TypedDict):
+    """A load balancer for one route alone."""
+
+    source_ranges: list[str]
+    """Ranges that may connect; there is nobody else to keep others out."""
+    internal: NotRequired[bool]
+    """Whether it has private addresses only; true by default."""
+    on_aws: NotRequired[bool]
+    """Whether AWS makes it; false by default."""
+    certificate_arn: NotRequired[str | None]
+    """Certificate of AWS Certificate Manager with which it answers by https; clear text without it. AWS only."""
+
+
+class LoadBalancer(Model):
+    """Validated `LoadBalancerArgs`."""
+
+    source_ranges: tuple[SourceRange, ...] = Field(min_length=1, examples=["[10.0.0.0/8]"])
+    internal: bool = True
+    on_aws: bool = False
+    certificate_arn: str | None = Field(None, examples=["arn:aws:acm:us-east-1:123456789012:certificate/12345678"])
+
+    @model_validator(mode="after")
+    def _certificate_on_aws(self) -> "LoadBalancer":
+        if self.certificate_arn is not None and not self.on_aws:
+            raise ValueError("certificate_arn: only AWS ends TLS in its load balancers; remove it, or use a gateway")
+        check_ranges(self.source_ranges, on_aws=self.on_aws)
+        return self
 
 
 class RouteArgs(TypedDict):
-    """Inputs of `Route`."""
+    """Inputs of `Route`. One of `gateway` and `load_balancer` is given."""
 
     route_name: str
     """What clients know it by."""
     namespace_name: pulumi.Input[str]
     """Namespace of the Services it leads to."""
-    gateway: GatewayRefArgs
+    gateway: NotRequired[GatewayRefArgs | None]
     """The gateway that takes requests for it."""
-    host: str
-    """Host of requests."""
+    load_balancer: NotRequired[LoadBalancerArgs | None]
+    """A load balancer of its own instead. It leads to one version and looks at no request."""
+    host: NotRequired[str | None]
+    """Host of requests. A load balancer may do without: then clients call it by its address."""
     path: NotRequired[str]
     """Prefix of their paths, e.g. `/chat`; none by default."""
     task: NotRequired[Task]
@@ -233,21 +298,23 @@ class RouteArgs(TypedDict):
     versions: Mapping[str, VersionArgs]
     """By the name of the model's Service."""
     body_mib: NotRequired[int]
-    """As `GatewayArgs.body_mib`."""
+    """As `GatewayArgs.body_mib`. Of this and of what follows Istio knows the gateway's alone."""
     requests_per_minute: NotRequired[int | None]
+    """As `GatewayArgs.requests_per_minute`."""
     idle_seconds: NotRequired[int]
+    """As `GatewayArgs.idle_seconds`."""
     request_seconds: NotRequired[int]
+    """As `GatewayArgs.request_seconds`; Istio knows the route's alone."""
     inference_pool: NotRequired[bool]
-    """Whether requests with the same beginning go to the same replica (InferencePool); Gateway API only."""
+    """Whether requests with the same beginning go to the same replica (InferencePool); Gateway API only. Every version then
+    names its `pods` and its `endpoint_picker`."""
 
 
-class RouteConfig(Model):
-    """Validated `RouteArgs`."""
+class RouteFields(Model):
+    """What routes have in common, whatever leads to them."""
 
     route_name: DnsLabel
     namespace_name: InputText
-    gateway: GatewayRef
-    host: Host
     path: PathPrefix = ""
     task: Task = Task.GENERATE
     versions: Mapping[DnsLabel, Version] = Field(min_length=1)
@@ -258,13 +325,44 @@ class RouteConfig(Model):
     inference_pool: bool = False
 
     @model_validator(mode="after")
-    def _reach_somebody(self) -> "RouteConfig":
+    def _reach_somebody(self) -> Self:
         check_versions(self.versions)
+        return self
+
+
+class RouteConfig(RouteFields):
+    """Validated `RouteArgs` of a route through a gateway."""
+
+    gateway: GatewayRef
+    host: Host
+
+    @model_validator(mode="after")
+    def _pools_are_whole(self) -> Self:
+        for name, version in self.versions.items() if self.inference_pool else ():
+            check_pods(name, version)
+            if version.endpoint_picker is None:
+                raise ValueError(
+                    f"versions.{name}.endpoint_picker is missing; an inference pool asks it where each request goes, so install "
+                    f"one and name its Service, e.g. {name}-epp"
+                )
         return self
 
     def rules(self) -> "list[Rule]":
         """What is done with requests, in order: the first rule that matches decides."""
         return rules(self)
+
+
+class LoadBalancerRouteConfig(RouteFields):
+    """Validated `RouteArgs` of a route with a load balancer of its own."""
+
+    load_balancer: LoadBalancer
+    host: Host | None = None
+
+    @model_validator(mode="after")
+    def _finds_pods(self) -> Self:
+        for name, version in self.versions.items():
+            check_pods(name, version)
+        return self
 
 
 class Rule(Model):
@@ -290,6 +388,18 @@ def rules(route: RouteConfig) -> list[Rule]:
         *(Rule(paths=paths, headers=version.headers, weights={name: 1}) for name, version in picked),
         *([Rule(paths=paths, headers={}, weights=weights)] if weights else []),
     ]
+
+
+def check_pods(name: str, version: Version) -> None:
+    """Raise ValueError where nothing tells the pods of a version from all others."""
+    if not version.pods:
+        raise ValueError(f"versions.{name}.pods is missing, and what chooses pods itself has to know them; use ModelServer.pods")
+
+
+def check_ranges(ranges: Sequence[str], *, on_aws: bool) -> None:
+    """Raise ValueError for ranges that the load balancer of AWS does not take."""
+    if on_aws and (found := [cidr for cidr in ranges if ":" in cidr]):
+        raise ValueError(f"source_ranges: {found[0]} is IPv6, and AWS' load balancer has IPv4 alone; use e.g. 10.0.0.0/8")
 
 
 def check_versions(versions: Mapping[str, Version]) -> None:

@@ -283,6 +283,11 @@ class ServerConfig(Model):
         return self.max_replicas or self.replicas
 
     @property
+    def accelerators(self) -> int:
+        """Accelerators of one replica."""
+        return self.parallelism.accelerators
+
+    @property
     def accelerators_per_node(self) -> int:
         """Accelerators of one pod."""
         return self.parallelism.accelerators // self.nodes

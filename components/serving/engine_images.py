@@ -104,19 +104,19 @@ def engine_on(pool: NodePool, image: str | None, version: str, nodes: int = 1) -
     return engine_for(resource, image=image, version=version, efa=nodes > 1 and pool.fabric_interfaces > 0)
 
 
-def check_image(image: str, *, version: str | None = None) -> None:
+def check_image(image: str, *, version: str | None = None, example: str = VLLM_IMAGE) -> None:
     """Raise ValueError unless the image always means the same: by a tag that names a release, or by a digest.
 
     With `version`, an official image must also be of that vLLM: the version decides which flags there are.
     """
     parts = _NAME.fullmatch(image)
     if parts is None:
-        raise ValueError(f"The image is not a name with a tag or digest; use e.g. {VLLM_IMAGE}")
+        raise ValueError(f"The image is not a name with a tag or digest; use e.g. {example}")
     tag = parts["tag"]
     if tag is None and parts["digest"] is None:
-        raise ValueError(f"{image} has no tag, which means latest, and that moves; use e.g. {VLLM_IMAGE}")
+        raise ValueError(f"{image} has no tag, which means latest, and that moves; use e.g. {example}")
     if parts["digest"] is None and _MOVING.fullmatch(tag):
-        raise ValueError(f"{image} moves: a pod that restarts may run another engine; use e.g. {VLLM_IMAGE}")
+        raise ValueError(f"{image} moves: a pod that restarts may run another engine; use e.g. {example}")
     found = release(image)
     if version is not None and found is not None and found != version:
         raise ValueError(f"{image} is vLLM {found}, and the engine's version is {version}; set the version to {found}")

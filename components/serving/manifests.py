@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pulumi
 
@@ -19,22 +19,59 @@ from components.pods import (
 )
 from components.serving.arguments import PORT
 from components.serving.config import ServerConfig
+from components.serving.groups import DrainConfig
 from components.serving.invariants import ENGINE, MODELS, MOST_REPLICAS, START, WEIGHTS
 from components.serving.lifecycle import rollout
 from components.serving.probes import probes
 from components.storage.layout import MODEL_ROOT
+from components.types import NodePool, SecretKey
 
 FABRIC = "vpc.amazonaws.com/efa"
 """What EFA's device plugin offers (aws/eks-charts, aws-efa-k8s-device-plugin)."""
 _HUGE_PAGES_MIB = 5120
 """Huge pages of 2 MiB for libfabric: what AWS's own EFA examples ask for (AWS EKS user guide, node-efa)."""
-_SCRATCH_MIB = 10240
+SCRATCH_MIB = 10240
 """Compiled kernels and graphs take a few GiB at most; the rest are logs."""
 API_KEY = "api-key"
 """Name of the volume with the key that clients must send."""
 _KEY_DIRECTORY = "/run/secrets/api-key"
 _WITH_KEY = 'VLLM_API_KEY="$$(cat {file})" && export VLLM_API_KEY && exec vllm serve "$$@"'
 """The key is a file, so it is in no manifest, no argument and no environment that Kubernetes knows. `$$` is Kubernetes' `$`."""
+
+
+class Server(Protocol):
+    """What the objects of a server follow from, whichever engine answers in it."""
+
+    @property
+    def pool(self) -> NodePool: ...
+    @property
+    def weights_gib(self) -> float: ...
+    @property
+    def claim_name(self) -> pulumi.Input[str] | None: ...
+    @property
+    def api_key_secret(self) -> SecretKey | None: ...
+    @property
+    def drain(self) -> DrainConfig: ...
+    @property
+    def priority_class_name(self) -> pulumi.Input[str] | None: ...
+    @property
+    def host_users(self) -> bool | None: ...
+    @property
+    def predicted_start_seconds(self) -> float | None: ...
+    @property
+    def replicas(self) -> int: ...
+    @property
+    def max_replicas(self) -> int | None: ...
+    @property
+    def most_replicas(self) -> int: ...
+    @property
+    def scaled(self) -> bool: ...
+    @property
+    def accelerators(self) -> int: ...
+    @property
+    def spare_accelerators(self) -> int: ...
+    def deadline(self) -> int: ...
+    def shared_memory_mib(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -52,13 +89,25 @@ def pod(
 ) -> dict[str, Any]:
     """The pod template of one node of a replica."""
     volumes, mounts = _volumes(config)
+    flagged = {PROMPTS_LOGGED: "true"} if config.log_prompts else {}
+    return template(config, around, _engine(config, around, arguments, mounts), volumes, dict(labels) | flagged)
+
+
+def template(
+    config: Server,
+    around: Around,
+    engine: Mapping[str, Any],
+    volumes: Sequence[Mapping[str, Any]],
+    labels: Mapping[str, str],
+) -> dict[str, Any]:
+    """The pod template around the container that answers."""
     spec: dict[str, Any] = {
         "serviceAccountName": around.service_account,
-        **_placed(config, labels),
+        **_placed(config.pool, labels),
         "terminationGracePeriodSeconds": config.drain.drain().grace,
         "securityContext": restricted_pod() | device_groups(config.pool),
-        "containers": [_engine(config, around, arguments, mounts)],
-        "volumes": volumes,
+        "containers": [engine],
+        "volumes": list(volumes),
     }
     if around.init_containers:
         spec["initContainers"] = list(around.init_containers)
@@ -66,8 +115,7 @@ def pod(
         spec["priorityClassName"] = config.priority_class_name
     if config.host_users is not None:
         spec["hostUsers"] = config.host_users
-    flagged = {PROMPTS_LOGGED: "true"} if config.log_prompts else {}
-    return {"metadata": {"labels": dict(labels) | flagged}, "spec": spec}
+    return {"metadata": {"labels": dict(labels)}, "spec": spec}
 
 
 def engine_of(template: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +124,7 @@ def engine_of(template: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def annotations(config: ServerConfig) -> dict[str, str]:
+def annotations(config: Server) -> dict[str, str]:
     """What a server's numbers were derived from, for people and for `invariants`. Not on its pods: no rollout for a forecast."""
     found = {WEIGHTS: f"{config.weights_gib:.1f}"}
     if config.max_replicas is not None:
@@ -86,18 +134,18 @@ def annotations(config: ServerConfig) -> dict[str, str]:
     return found
 
 
-def deployment(config: ServerConfig, template: Mapping[str, Any]) -> dict[str, Any]:
+def deployment(config: Server, template: Mapping[str, Any]) -> dict[str, Any]:
     """Spec of the Deployment of replicas that fit a node each."""
     return {
         **replicas(config),
         "progressDeadlineSeconds": config.deadline(),
-        "strategy": rollout(config.most_replicas, config.parallelism.accelerators, config.spare_accelerators),
+        "strategy": rollout(config.most_replicas, config.accelerators, config.spare_accelerators),
         "selector": {"matchLabels": selector(template["metadata"]["labels"])},
         "template": template,
     }
 
 
-def replicas(config: ServerConfig) -> dict[str, int]:
+def replicas(config: Server) -> dict[str, int]:
     """How many replicas there are, where no autoscaler says so: what two set, both would set back."""
     return {} if config.scaled else {"replicas": config.replicas}
 
@@ -120,14 +168,14 @@ def _endpoints(match: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _placed(config: ServerConfig, labels: Mapping[str, str]) -> dict[str, Any]:
+def _placed(pool: NodePool, labels: Mapping[str, str]) -> dict[str, Any]:
     """On the pool's nodes; replicas on different nodes and in different zones where that is possible.
 
     The same for one replica, so that a second one restarts nothing.
     """
-    placed = on_pool(config.pool)
-    if config.pool.runtime_class_name:
-        placed["runtimeClassName"] = config.pool.runtime_class_name
+    placed = on_pool(pool)
+    if pool.runtime_class_name:
+        placed["runtimeClassName"] = pool.runtime_class_name
     same = {"labelSelector": {"matchLabels": selector(dict(labels))}}
     apart = {"weight": 100, "podAffinityTerm": same | {"topologyKey": "kubernetes.io/hostname"}}
     placed["affinity"]["podAntiAffinity"] = {"preferredDuringSchedulingIgnoredDuringExecution": [apart]}
@@ -160,8 +208,7 @@ def _engine(
     if not config.by_ray and (command := config.engine().command):
         container["command"] = list(command)
     if config.api_key_secret:
-        file = f"{_KEY_DIRECTORY}/{config.api_key_secret.key}"
-        container["command"] = ["/bin/sh", "-c", _WITH_KEY.format(file=file), "vllm"]
+        container["command"] = ["/bin/sh", "-c", _WITH_KEY.format(file=key_file(config.api_key_secret)), "vllm"]
     return container
 
 
@@ -169,7 +216,7 @@ def _resources(config: ServerConfig) -> dict[str, Any]:
     if config.pool.accelerator is None:
         raise ValueError(f"pool {config.pool.name} has no accelerators")
     devices = {config.pool.accelerator.offered: config.accelerators_per_node}
-    wanted = resources(str(config.cpus()), config.memory_mib(), _SCRATCH_MIB, devices)
+    wanted = resources(str(config.cpus()), config.memory_mib(), SCRATCH_MIB, devices)
     if config.nodes > 1 and config.pool.fabric_interfaces:
         fabric = {FABRIC: str(config.pool.fabric_interfaces), "hugepages-2Mi": f"{_HUGE_PAGES_MIB}Mi"}
         for kind in ("requests", "limits"):
@@ -179,6 +226,15 @@ def _resources(config: ServerConfig) -> dict[str, Any]:
 
 def _volumes(config: ServerConfig) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """Volumes of every server, and where the engine has them."""
+    found, at = mounted(config)
+    volumes, mounts = scratch(ENGINE_SCRATCH)
+    if compiled := config.compiled():
+        volumes, mounts = [*volumes, compiled.volume], [*mounts, compiled.mount]
+    return [*found, *volumes], [*at, *mounts]
+
+
+def mounted(config: Server) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """The volumes with the model, with shared memory and with the key that clients must send, and where an engine has them."""
     found: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
     if config.claim_name is not None:
         claim = {"claimName": config.claim_name, "readOnly": True}
@@ -189,10 +245,9 @@ def _volumes(config: ServerConfig) -> tuple[list[Mapping[str, Any]], list[Mappin
         secret = config.api_key_secret
         source = {"secretName": secret.name, "items": [{"key": secret.key, "path": secret.key}], "defaultMode": 0o440}
         found.append(({"secret": source}, {"name": API_KEY, "mountPath": _KEY_DIRECTORY, "readOnly": True}))
-    volumes, mounts = scratch(ENGINE_SCRATCH)
-    if compiled := config.compiled():
-        volumes, mounts = [*volumes, compiled.volume], [*mounts, compiled.mount]
-    return (
-        [*({"name": mount["name"], **volume} for volume, mount in found), *volumes],
-        [*(mount for _, mount in found), *mounts],
-    )
+    return [{"name": mount["name"], **volume} for volume, mount in found], [mount for _, mount in found]
+
+
+def key_file(secret: SecretKey) -> str:
+    """Where an engine finds the key that clients must send."""
+    return f"{_KEY_DIRECTORY}/{secret.key}"

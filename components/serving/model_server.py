@@ -136,8 +136,9 @@ class ModelServer(PlatformComponent):
     def _metadata(self, **more: Any) -> dict[str, Any]:
         return {"namespace": self._config.namespace_name, "labels": self._labels, **more}
 
-    def _match(self) -> Mapping[str, str]:
-        """What tells the pods that answer from all others.
+    @property
+    def pods(self) -> Mapping[str, str]:
+        """Labels that tell the pods that answer from all others, for what chooses pods itself.
 
         With the platform's own label: some network plugins (EKS' VPC CNI) open a Service to whom a policy names pods by labels
         only if the Service's selector has all of them (aws/amazon-network-policy-controller-k8s, pkg/resolvers/endpoints.go).
@@ -164,13 +165,13 @@ class ModelServer(PlatformComponent):
             self.child_name("service"),
             # The name is a contract: clients reach the model by it.
             metadata=self._metadata(name=name),
-            spec=service(self._match()),
+            spec=service(self.pods),
             opts=self.child(depends_on=[server]),
         )
         each = kubernetes.core.v1.Service(
             self.child_name("replicas"),
             metadata=self._metadata(name=replicas_name(name)),
-            spec=replicas_service(self._match()),
+            spec=replicas_service(self.pods),
             opts=self.child(depends_on=[server]),
         )
         return endpoint, each

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ RELEASE = "meta.helm.sh/release-name"
 NAMESPACE = "meta.helm.sh/release-namespace"
 """Annotations by which Helm knows what is a release's; with them, what an operator makes is too."""
 CONFIG_LABEL = "nvidia.com/device-plugin.config"
+_NAMED = re.compile(r"\{([\w.]+)\}")
 _INSTANCE_LABEL = "node.kubernetes.io/instance-type"
 
 
@@ -44,7 +46,7 @@ class _Rendering:
         name = values.get("nameOverride") or chart
         fullname = values.get("fullnameOverride") or (release if name in release else f"{release}-{name}")
         fullname = str(fullname)[: of.fullname_length].rstrip("-")
-        self._names = {"release": release, "name": name, "fullname": fullname}
+        self._names = {"release": release, "name": name, "fullname": fullname, "short": release.removeprefix("istio-")}
         self._namespace = namespace
         self._marks = {RELEASE: release, NAMESPACE: namespace}
         self._data: dict[str, str] = self.value(of.configurations.data) or {} if of.configurations else {}
@@ -192,7 +194,7 @@ class _Rendering:
             container["resources"] = resources
         if of.ports:
             container["ports"] = [{"containerPort": port} for port in of.ports]
-        if security := _security(self.value(of.security) if isinstance(of.security, str) else of.security):
+        if security := _security(self._given(of.security)):
             container["securityContext"] = security
         if mounts := [mount for path in of.mounts for mount in self.value(path) or []]:
             container["volumeMounts"] = mounts
@@ -234,10 +236,22 @@ class _Rendering:
 
     def _image(self, of: Container) -> str:
         given = self.value(of.image)
+        if not isinstance(given, Mapping):
+            return _NAMED.sub(lambda found: str(self.value(found[1])), of.image)
         path = "/".join(filter(None, (given.get("registry"), given["repository"], given.get("image"))))
         tag = f"{given.get('tag') or given['version']}{'-distroless' if given.get('distroless') else ''}"
         digest = str(given.get("digest") or given.get("sha") or "").removeprefix("sha256:")
         return f"{path}:{tag}@sha256:{digest}" if digest else f"{path}:{tag}"
+
+    def _given(self, context: str | Mapping[str, Any] | None) -> Any:
+        """A security context: the value of that path, or what is always there, where a path in braces stands for its value."""
+        if not isinstance(context, Mapping):
+            return self.value(context)
+        return {key: found for key, value in context.items() if (found := self._filled_in(value)) is not None}
+
+    def _filled_in(self, value: Any) -> Any:
+        named = _NAMED.fullmatch(value) if isinstance(value, str) else None
+        return self.value(named[1]) if named else value
 
     def _config_map(self) -> str | None:
         """The name of the ConfigMap that the agents read; None where they have no named configurations."""

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 Manifest = dict[str, Any]
-_TABLES = ("node_agents.yaml", "monitoring.yaml", "scaling.yaml")
+_TABLES = ("node_agents.yaml", "monitoring.yaml", "scaling.yaml", "traffic.yaml")
 
 
 class _Facts(BaseModel):

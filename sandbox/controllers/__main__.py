@@ -12,7 +12,18 @@ import httpx
 
 from sandbox.control_plane.mirror import Mirror, Objects
 from sandbox.control_plane.pki import tls_context
-from sandbox.controllers import keda, lws, ray, sealed_secrets, volumes
+from sandbox.controllers import (
+    cert_manager,
+    envoy_gateway,
+    keda,
+    load_balancers_aws,
+    load_balancers_cloud,
+    load_balancers_k3s,
+    lws,
+    ray,
+    sealed_secrets,
+    volumes,
+)
 from sandbox.controllers.external_secrets import ExternalSecrets
 from sandbox.controllers.external_secrets_stores import Stores
 from sandbox.controllers.releases import RELEASE
@@ -31,6 +42,9 @@ _CONTROLLERS: Final[Mapping[str, Control]] = {
     "kuberay-operator": ray.control,
     "keda": keda.control,
     "sealed-secrets": sealed_secrets.control,
+    "gateway-helm": envoy_gateway.control,
+    "cert-manager": cert_manager.control,
+    load_balancers_aws.CHART: load_balancers_aws.control,
 }
 
 _log = logging.getLogger("controllers")
@@ -70,6 +84,9 @@ async def _main(arguments: argparse.Namespace) -> None:
         asyncio.TaskGroup() as tasks,
     ):
         tasks.create_task(volumes.control(client))
+        tasks.create_task(load_balancers_k3s.control(client))
+        if arguments.account:
+            tasks.create_task(load_balancers_cloud.control(client))
         # Nobody else has the key, so what is made up from it is a secret.
         stores = Stores(Inventor(arguments.key.read_bytes()), arguments.account, arguments.cluster)
         tasks.create_task(supervise(client, {**_CONTROLLERS, "external-secrets": ExternalSecrets(stores).control}))

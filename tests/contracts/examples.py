@@ -10,6 +10,7 @@ import pulumi_kubernetes as kubernetes
 import yaml
 
 from components.accelerators import AcceleratorSupport, EfaDevicePlugin, SmokeTest, Vendor
+from components.apps import LlmApp
 from components.base import PlatformComponent
 from components.cluster import EksCluster, ExistingCluster, GpuNodeGroup, Karpenter, Network, SystemNodeGroup
 from components.cluster.images import ImageFamily
@@ -19,6 +20,17 @@ from components.cluster.karpenter_pools import CapacityType
 from components.logging import LogCollector, LogStore
 from components.monitoring import MonitoringStack, ReceiverKind, StackForm
 from components.monitoring.exporters import AcceleratorExporter, DcgmExporter, KubeStateMetrics, NodeExporter
+from components.routing import (
+    AwsLoadBalancerController,
+    CertManager,
+    EnvoyGatewayController,
+    Gateway,
+    IstioController,
+    IstioIngress,
+    PrivateCa,
+    Route,
+)
+from components.routing.config import Implementation
 from components.scaling import Autoscaler, KedaController, MetricsServer
 from components.secrets import (
     AwsSecretService,
@@ -43,6 +55,7 @@ from components.security import (
 )
 from components.security.policies import allow
 from components.serving import ImagePrepull, KubeRayOperator, LeaderWorkerSetController, ModelServer, ModelVerification
+from components.serving.tgi import TgiServer
 from components.serving.verification import Expectation, expected_metrics
 from components.storage import (
     BlockStorageClass,
@@ -161,6 +174,74 @@ EXAMPLES: dict[type[PlatformComponent], Example] = {
             "dashboards": {"llm-fleet": "{}"},
             "receivers": [{"name": "chat", "kind": ReceiverKind.SLACK, "secret": {"name": "alerts", "key": "slack"}}],
             "grafana_admin_secret": {"name": "grafana", "key": "password"},
+        },
+        opts,
+    ),
+    Gateway: lambda name, opts: Gateway(
+        name,
+        {
+            "namespace_name": "gateway",
+            "model_namespaces": ["models"],
+            "hosts": ["chat.example.com"],
+            "issuer": {"name": "corporate"},
+            "auth": {"api_key_secret_name": "clients"},
+        },
+        opts,
+    ),
+    Route: lambda name, opts: Route(
+        name,
+        {
+            "route_name": "chat",
+            "namespace_name": "models",
+            "gateway": {
+                "name": "gateway",
+                "namespace_name": "gateway",
+                "implementation": Implementation.ENVOY_GATEWAY,
+                "tls": True,
+            },
+            "host": "chat.example.com",
+            "versions": {"qwen-v1": {"weight": 90}, "qwen-v2": {"weight": 10}},
+        },
+        opts,
+    ),
+    EnvoyGatewayController: lambda name, opts: EnvoyGatewayController(
+        name, {"namespace_name": "gateway", "watched_namespace_names": ["models"]}, opts
+    ),
+    CertManager: lambda name, opts: CertManager(name, {"namespace_name": "controllers"}, opts),
+    PrivateCa: lambda name, opts: PrivateCa(name, {"namespace_name": "gateway"}, opts),
+    IstioController: lambda name, opts: IstioController(name, {"namespace_name": "controllers"}, opts),
+    IstioIngress: lambda name, opts: IstioIngress(name, {"namespace_name": "gateway"}, opts),
+    AwsLoadBalancerController: lambda name, opts: AwsLoadBalancerController(
+        name,
+        {
+            "namespace_name": "controllers",
+            "cluster_name": "llm",
+            "vpc_id": "vpc-0a1b2c3d4e5f67890",
+            "security_group_ids": ["sg-0a1b2c3d4e5f67890"],
+        },
+        opts,
+    ),
+    LlmApp: lambda name, opts: LlmApp(
+        name,
+        {
+            "app_name": "assistant",
+            "namespace_name": "apps",
+            "image": "registry.example.com/llm-app:v1",
+            "port": 5000,
+            "calls": [{"base_url": "http://qwen.models.svc:8000/v1", "model": "qwen"}],
+        },
+        opts,
+    ),
+    TgiServer: lambda name, opts: TgiServer(
+        name,
+        {
+            "model_name": "llama",
+            "model_path": "/models/llama",
+            "weights_gib": 15.0,
+            "namespace_name": "models",
+            "pool": POOL,
+            "claim_name": "llama",
+            "max_total_tokens": 8192,
         },
         opts,
     ),

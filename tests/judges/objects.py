@@ -17,7 +17,7 @@ def definitions(recording: Recording) -> list[Object]:
     found: list[Object] = []
     for release in recording.of("kubernetes:helm.sh/v3:Release"):
         chart = release.inputs["chart"].rpartition("/")[2]
-        of = known(chart).get(release.inputs["version"])
+        of = known(chart).get(release.inputs["version"].removeprefix("v"))
         if of and of.wanted(release.inputs.get("values") or {}):
             found += manifests(chart, of)
     return found

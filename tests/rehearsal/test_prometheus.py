@@ -18,12 +18,13 @@ from pydantic import TypeAdapter
 
 from components.monitoring.alerts import AlertChange, alerts
 from components.monitoring.dashboards import dashboards
+from report.canary import Decision, Prometheus, Rollout, decide, measure, read_rules
 from sandbox.control_plane import ControlPlane
 from settings.alerts import AlertsSettings
 from tests.simulators.cluster import NODES, WELL, Scene, jobs
 from tests.simulators.engine import REJECTING
 from tests.simulators.live import Watched, watched
-from tests.simulators.stack import FACTS
+from tests.simulators.stack import CHAT, FACTS
 from tests.unit.test_runbooks import PAGES, queries
 
 pytestmark = [
@@ -37,7 +38,7 @@ SOON: Mapping[str, AlertChange] = TypeAdapter(AlertsSettings).validate_python({n
 LOADED = replace(REJECTING, adapters=WELL.adapters, preemptions_per_second=20.0)  # a rate over five minutes, within seconds
 TROUBLE = Scene(
     stable=(LOADED, LOADED),
-    canary=LOADED,
+    canary=replace(LOADED, errors=0.5),
     xids=1,
     celsius=95.0,
     card_failed=True,
@@ -50,7 +51,7 @@ TROUBLE = Scene(
 )
 FIRES = {
     *("ModelKvCacheSaturated", "ModelPreempting", "ModelRejecting", "ScalerAtMaximum"),
-    *("ModelTimeToFirstTokenBurn", "ModelAvailabilityBurn"),
+    *("ModelTimeToFirstTokenBurn", "ModelAvailabilityBurn", "CanaryWorseThanStable"),
     *("AcceleratorXid", "AcceleratorTooHot", "AcceleratorUnhealthy", "AcceleratorsMissing"),
     *("ModelCacheFilling", "NodeDiskFilling", "SecretNotSynced", "ScalerBroken", "CertificateExpiring"),
 }
@@ -95,11 +96,12 @@ def test_everything_is_found_and_read(stack: Watched) -> None:
     found = stack.targets()
     assert sorted(each["labels"]["node"] for each in found if each["labels"]["job"] == "kubelet") == sorted(NODES)
     models = {each["labels"]["pod"]: each["labels"] for each in found if each["labels"]["job"] == "models"}
-    assert {pod: (each["namespace"], each["node"], each.get("track")) for pod, each in models.items()} == {
-        "chat-0": ("models", "gpu-1", None),
-        "chat-1": ("models", "gpu-2", None),
-        "chat-canary": ("models", "gpu-3", "canary"),
-        "embed-0": ("research", "spot-1", None),
+    assert {pod: (each["namespace"], each["node"], each["model_name"]) for pod, each in models.items()} == {
+        "chat-0": ("models", "gpu-1", "chat"),
+        "chat-1": ("models", "gpu-2", "chat"),
+        "chat-2": ("models", "gpu-3", "chat"),
+        "chat-next-0": ("models", "gpu-4", "chat-next"),
+        "embed-0": ("research", "spot-1", "embed"),
     }
 
 
@@ -140,16 +142,19 @@ def test_people_are_told_once_for_each_alert_of_a_model(troubled: Watched) -> No
         return {message["groupLabels"]["alertname"] for message in troubled.told.messages if message["status"] == "firing"}
 
     eventually(lambda: (FIRES | {"Watchdog"}) - said(), set())
-    (first, *_) = troubled.told.groups("ModelRejecting")
-    assert first["groupLabels"] == {"alertname": "ModelRejecting", "model_name": "chat", "namespace": "models"}
+    of = {"alertname": "ModelRejecting", "model_name": "chat", "namespace": "models"}
+    (first, *_) = [group for group in troubled.told.groups("ModelRejecting") if group["groupLabels"] == of]
     assert first["commonAnnotations"]["runbook_url"] == "https://example.org/runbooks/ModelRejecting.md"
     assert first["commonLabels"]["stack"] == FACTS.stack
     # Info is for nobody by default.
     assert "PromptsLogged" not in said()
 
 
+_BURNS = 'ALERTS{alertname="ModelTimeToFirstTokenBurn", alertstate="firing", model_name="chat"}'
+
+
 def test_what_burns_fast_mutes_what_burns_slowly_for_the_same_model_alone(troubled: Watched) -> None:
-    (fast,) = [each["metric"] for each in troubled.ask('ALERTS{alertname="ModelTimeToFirstTokenBurn", alertstate="firing"}')]
+    (fast,) = [each["metric"] for each in troubled.ask(_BURNS)]
     assert (fast["model_name"], fast["severity"], fast["burn"]) == ("chat", "critical", "fast")
     # Slow ones take a quarter of an hour to fire, so they are brought here.
     slow = {key: fast[key] for key in ("alertname", "model_name", "namespace")} | {"severity": "warning", "burn": "slow"}
@@ -159,9 +164,33 @@ def test_what_burns_fast_mutes_what_burns_slowly_for_the_same_model_alone(troubl
         groups = troubled.told.groups("ModelTimeToFirstTokenBurn")
         return {(each["labels"]["model_name"], each["labels"]["burn"]) for group in groups for each in group["alerts"]}
 
-    eventually(told, {("chat", "fast"), ("other", "slow")})
+    eventually(told, {("chat", "fast"), ("chat-next", "fast"), ("other", "slow")})
     time.sleep(4)  # a group is told what is new in it after three seconds
-    assert told() == {("chat", "fast"), ("other", "slow")}
+    assert told() == {("chat", "fast"), ("chat-next", "fast"), ("other", "slow")}
+
+
+def test_a_canary_that_fails_is_rolled_back_and_the_alert_says_the_same(troubled: Watched) -> None:
+    (alert,) = [each["metric"] for each in troubled.ask('ALERTS{alertname="CanaryWorseThanStable", alertstate="firing"}')]
+    said = {key: alert[key] for key in ("model_name", "namespace", "route", "track", "fault")}
+    assert said == {"model_name": "chat-next", "namespace": "models", "route": "chat", "track": "canary", "fault": "errors"}
+    rules = read_rules().model_copy(update={"least_minutes": 0.0, "least_requests": 20})
+    rollout = Rollout(
+        route="chat",
+        namespace="models",
+        canary="chat-next",
+        stable=("chat",),
+        steps=(25, 100),
+        step=1,
+        headers=False,
+        slo=CHAT.slo,
+        generates=True,
+    )
+    with Prometheus(troubled.url) as prometheus:
+        verdict = decide(rollout, measure(prometheus, rollout, rules, 60), rules)
+    assert verdict.decision is Decision.ROLL_BACK
+    reasons = "\n".join(finding.text for finding in verdict.reasons)
+    assert "CanaryWorseThanStable (critical) fires" in reasons
+    assert re.search(r"requests failed, and .+ to chat: at least \d\d points more", reasons)
 
 
 def test_a_changed_threshold_is_one_file_and_no_restart(troubled: Watched) -> None:
@@ -195,7 +224,8 @@ def test_a_page_that_cannot_be_read_is_told(troubled: Watched) -> None:
 
 def test_what_is_over_is_over(troubled: Watched) -> None:
     troubled.stage.scene = Scene()
-    passing = FIRES - {"ModelPreempting", "ModelRejecting", "ModelTimeToFirstTokenBurn", "ModelAvailabilityBurn"}
+    lasting = {"ModelPreempting", "ModelRejecting", "ModelTimeToFirstTokenBurn", "ModelAvailabilityBurn", "CanaryWorseThanStable"}
+    passing = FIRES - lasting  # those over five minutes and more
     eventually(lambda: troubled.firing() & passing, set())
 
 

@@ -7,15 +7,16 @@ from typing import Final
 from components.base import labels
 from components.logging import collector_target, store_target
 from components.monitoring.exporters import exporter_targets, kube_state_target
+from components.monitoring.facts import ModelFacts
 from components.monitoring.programs import own_targets
 from components.monitoring.targets import Target
 from components.scaling.controllers import METRICS_PORT, OPERATOR
 from tests.simulators.engine import STEADY, Engine, Load
 from tests.simulators.pages import Figure, Page, Said, Silent, figure
-from tests.simulators.stack import CHAT, EMBED, VERSION, gpu_pools
+from tests.simulators.stack import CHAT, EMBED, NEXT, VERSION, gpu_pools
 
 AGENTS, CONTROLLERS, MONITORING = "node-agents", "controllers", "monitoring"
-NODES: Final = {"gpu-1": "h100", "gpu-2": "h100", "gpu-3": "h100", "spot-1": "spot", "spot-2": "spot"}
+NODES: Final = {"gpu-1": "h100", "gpu-2": "h100", "gpu-3": "h100", "gpu-4": "h100", "spot-1": "spot", "spot-2": "spot"}
 """Nodes, and the pool of each; nobody uses the last one's card."""
 CLAIM: Final = CHAT.cache_claim or ""
 MIB: Final = 1 << 20
@@ -30,9 +31,9 @@ class Scene:
     """What goes on at a time; all is well where nothing is said."""
 
     stable: tuple[Load, Load] = (WELL, WELL)
-    """The two replicas of the chat model."""
+    """The first replica of the chat model, and the two others."""
     canary: Load = WELL
-    """The third one, of the next version."""
+    """That of the next version."""
     embed: Load = STEADY
     xids: int = 0
     """Faults of the card of gpu-1 in the last minutes."""
@@ -50,7 +51,7 @@ class Scene:
     """When a fourth replica was made that never becomes ready, in seconds since the start; no such pod by default."""
     homeless: bool = False
     """Whether that pod finds no node."""
-    h100_nodes: int = 3
+    h100_nodes: int = 4
     wanted: int = 3
     """Replicas that the autoscaler asks for."""
     scales: bool = True
@@ -91,9 +92,9 @@ def targets() -> list[Target]:
         Target(
             name="models",
             namespaces=[CHAT.namespace, EMBED.namespace],
-            pods={"app.kubernetes.io/name": "vllm", "app.kubernetes.io/part-of": "llm-platform"},
+            pods={"app.kubernetes.io/component": "model-server", "app.kubernetes.io/part-of": "llm-platform"},
             port=8000,
-            pod_labels={"track": "llm-platform/track"},
+            pod_labels={"model_name": "app.kubernetes.io/instance"},
         ),
         *exporter_targets(gpu_pools(), AGENTS, nodes=len(NODES)),
         kube_state_target(MONITORING, nodes=len(NODES)),
@@ -127,17 +128,18 @@ def pods(script: Script, epoch: float) -> list[SimulatedPod]:
     def alone(job: str, figures: Callable[[Scene, float], Sequence[Figure]]) -> SimulatedPod:
         return SimulatedPod(f"{job}-0", by_name[job], "gpu-1", said(job, figures))
 
-    def server(name: str, node: str, load: Callable[[Scene], Load], track: str = "") -> SimulatedPod:
-        model = EMBED if name.startswith("embed") else CHAT
+    def server(name: str, load: Callable[[Scene], Load]) -> SimulatedPod:
+        model, node = _SERVERS[name]
         page = Engine(model.name, lambda now: load(script(now)), version=VERSION, lora=bool(model.adapters), epoch=epoch)
-        own = labels("vllm", model.name, "model-server", VERSION) | ({"llm-platform/track": track} if track else {})
+        own = labels("vllm", model.name, "model-server", VERSION)
         return SimulatedPod(name, by_name["models"], node, page, own, model.namespace)
 
     return [
-        server("chat-0", "gpu-1", lambda scene: scene.stable[0]),
-        server("chat-1", "gpu-2", lambda scene: scene.stable[1]),
-        server("chat-canary", "gpu-3", lambda scene: scene.canary, "canary"),
-        server("embed-0", "spot-1", lambda scene: scene.embed),
+        server("chat-0", lambda scene: scene.stable[0]),
+        server("chat-1", lambda scene: scene.stable[1]),
+        server("chat-2", lambda scene: scene.stable[1]),
+        server("chat-next-0", lambda scene: scene.canary),
+        server("embed-0", lambda scene: scene.embed),
         *agents("dcgm-exporter", _dcgm),
         *agents("node-exporter", _node),
         *agents("fluent-bit", _fluent_bit),
@@ -165,17 +167,22 @@ def kubelet(script: Script, node: str) -> Said:
     return Said("kubelet", figures)
 
 
-_SERVERS: Final = {"chat-0": "gpu-1", "chat-1": "gpu-2", "chat-canary": "gpu-3", "embed-0": "spot-1"}
+_SERVERS: Final = {
+    "chat-0": (CHAT, "gpu-1"),
+    "chat-1": (CHAT, "gpu-2"),
+    "chat-2": (CHAT, "gpu-3"),
+    "chat-next-0": (NEXT, "gpu-4"),
+    "embed-0": (EMBED, "spot-1"),
+}
 _LINK_FAULTS: Final = ("CRC_FLIT", "CRC_DATA", "REPLAY", "RECOVERY")
-_CHATS: Final = ("chat-0", "chat-1", "chat-canary")
 _UUID: Final = {node: f"GPU-{number:08d}" for number, node in enumerate(NODES)}
 
 
 def _dcgm(scene: Scene, now: float, node: str) -> list[Figure]:
     """Labels as NVIDIA/dcgm-exporter 4.8.3 writes them; `pod` and `namespace` of whoever has the card."""
     first = node == "gpu-1"
-    pod = next((name for name, where in _SERVERS.items() if where == node), None)
-    holder = {"container": "engine", "namespace": "models" if pod in _CHATS else "research", "pod": pod} if pod else {}
+    pod, model = next(((name, model) for name, (model, where) in _SERVERS.items() if where == node), (None, None))
+    holder = {"container": "engine", "namespace": model.namespace, "pod": pod} if pod and model else {}
     card = {
         "gpu": "0",
         "UUID": _UUID[node],
@@ -262,14 +269,16 @@ def _keda(scene: Scene) -> list[Figure]:
 
 def _kube_state(scene: Scene, epoch: float) -> list[Figure]:
     found: list[Figure] = []
-    for pod, node in _SERVERS.items():
-        found += _server(pod, node, created=epoch - 86_400, ready=True, restarts=scene.restarts if pod == "chat-0" else 0.0)
+    for pod, (model, node) in _SERVERS.items():
+        found += _server(
+            pod, model, node, created=epoch - 86_400, ready=True, restarts=scene.restarts if pod == "chat-0" else 0.0
+        )
     if scene.newcomer is not None:
         node = "" if scene.homeless else "gpu-1"
-        found += _server("chat-2", node, created=epoch + scene.newcomer, ready=False, restarts=0.0)
+        found += _server("chat-3", CHAT, node, created=epoch + scene.newcomer, ready=False, restarts=0.0)
         if scene.homeless:
-            found.append(figure("kube_pod_status_unschedulable", 1, namespace="models", pod="chat-2"))
-    more = {f"gpu-{number}": "h100" for number in range(4, scene.h100_nodes + 1)}
+            found.append(figure("kube_pod_status_unschedulable", 1, namespace="models", pod="chat-3"))
+    more = {f"gpu-{number}": "h100" for number in range(5, scene.h100_nodes + 1)}
     for node, pool in (NODES | more).items():
         found.append(figure("kube_node_labels", 1, node=node, label_llm_platform_pool=pool))
         offered = scene.cards_offered if node == "gpu-1" else 1
@@ -286,11 +295,10 @@ def _kube_state(scene: Scene, epoch: float) -> list[Figure]:
     return found
 
 
-def _server(pod: str, node: str, *, created: float, ready: bool, restarts: float) -> list[Figure]:
-    namespace, model = ("research", "embed") if pod.startswith("embed") else ("models", "chat")
-    of = {"namespace": namespace, "pod": pod}
+def _server(pod: str, model: ModelFacts, node: str, *, created: float, ready: bool, restarts: float) -> list[Figure]:
+    of = {"namespace": model.namespace, "pod": pod}
     found = [
-        figure("kube_pod_labels", 1, **of, label_app_kubernetes_io_name="vllm", label_app_kubernetes_io_instance=model),
+        figure("kube_pod_labels", 1, **of, label_app_kubernetes_io_name="vllm", label_app_kubernetes_io_instance=model.name),
         figure("kube_pod_created", created, **of),
         figure("kube_pod_container_status_restarts_total", restarts, **of, container="engine"),
         figure(

@@ -71,7 +71,7 @@ class Engine:
         table = engine_table(version, "metrics")
         self._kinds: Mapping[str, str] = table["always"] | (table["lora"] if lora else {})
         self._counters: dict[Key, float] = defaultdict(float)
-        self._histograms: dict[str, _Histogram] = defaultdict(_Histogram)
+        self._histograms: dict[str, Histogram] = defaultdict(Histogram)
         self._now = 0.0
         self._count(0.0, self._load(0.0))
 
@@ -174,7 +174,9 @@ class Engine:
 
 
 @dataclass
-class _Histogram:
+class Histogram:
+    """Counts by bucket, and their sum."""
+
     counts: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     total: float = 0.0
 

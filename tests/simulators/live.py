@@ -63,6 +63,11 @@ class Watched:
     told: Told
     stage: "Stage"
 
+    @property
+    def url(self) -> str:
+        """Where Prometheus answers."""
+        return f"http://{self.address(PROMETHEUS)}:{PORTS[PROMETHEUS]}"
+
     def ask(self, query: str, at: float | None = None) -> list[dict[str, Any]]:
         """What an instant query returns; AssertionError with what Prometheus says against it."""
         answer = self._get("/api/v1/query", query=query, time=str(at or time.time()))
@@ -97,8 +102,7 @@ class Watched:
         return changed
 
     def _get(self, path: str, **parameters: str) -> dict[str, Any]:
-        url = f"http://{self.address(PROMETHEUS)}:{PORTS[PROMETHEUS]}{path}"
-        answer: dict[str, Any] = httpx.get(url, params=parameters, timeout=10, trust_env=False).json()
+        answer: dict[str, Any] = httpx.get(f"{self.url}{path}", params=parameters, timeout=10, trust_env=False).json()
         return answer
 
 

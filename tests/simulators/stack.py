@@ -1,10 +1,11 @@
-"""A small stack as monitoring sees it: two models on two pools, and every controller whose metrics alerts read."""
+"""A small stack as monitoring sees it: a model and its next version, another model, two pools, and every controller whose metrics
+alerts read."""
 
 from dataclasses import replace
 from typing import Final
 
 from components.accelerators.profiles import Vendor
-from components.monitoring.facts import ModelFacts, PoolFacts, Slo, StackFacts
+from components.monitoring.facts import ModelFacts, PoolFacts, RouteFacts, Slo, StackFacts, Track
 from components.types import Accelerator, NodePool
 
 VERSION: Final = "0.33.0"
@@ -29,6 +30,8 @@ CHAT: Final = ModelFacts(
     cache_claim="chat-models",
     slo=Slo(time_to_first_token_s=2.5, inter_token_latency_s=0.1),
 )
+NEXT: Final = replace(CHAT, name="chat-next", min_replicas=1, max_replicas=1, cache_claim="chat-next-models")
+"""Its next version."""
 EMBED: Final = replace(
     CHAT,
     name="embed",
@@ -47,14 +50,18 @@ _POOL: Final = PoolFacts(
     vendor="nvidia",
     resource="nvidia.com/gpu",
     per_node=1,
-    max_nodes=4,
+    max_nodes=5,
     labels=(("llm-platform/pool", "h100"),),
     usd_per_node_hour=1.86,
 )
 FACTS: Final = StackFacts(
     stack="simulated",
-    models=(CHAT, EMBED),
+    models=(CHAT, NEXT, EMBED),
     pools=(_POOL, replace(_POOL, name="spot", labels=(("llm-platform/pool", "spot"),), usd_per_node_hour=None, spot=True)),
+    routes=(
+        RouteFacts(name="chat", namespace="models", versions={CHAT.name: Track.STABLE, NEXT.name: Track.CANARY}),
+        RouteFacts(name="embed", namespace="research", versions={EMBED.name: Track.STABLE}),
+    ),
     prompts_logged=True,
 )
 

@@ -13,11 +13,11 @@ from pydantic import Field
 from components.inputs import InputError, Model, validate
 from components.monitoring.alerts import AlertChange, alert_groups, alerts, left_out
 from components.monitoring.exporters.recording import accelerator_groups
-from components.monitoring.facts import ModelFacts, PoolFacts, Slo, StackFacts
+from components.monitoring.facts import ModelFacts, PoolFacts, RouteFacts, Slo, StackFacts, Track
 from components.monitoring.metrics import exporters, known_metrics
 from components.monitoring.recording import recording_groups
 from components.monitoring.rules import RuleGroup, recorded, rule_files
-from components.monitoring.signals import known
+from components.monitoring.signals import Engine, known
 from settings.alerts import AlertsSettings
 from settings.slo import PROFILES, SloSettings
 from tests.promql import metric_names, promtool, write_rules
@@ -48,6 +48,7 @@ STACK = StackFacts(
     stack="example",
     models=(
         CHAT,
+        replace(_ALONE, name="next"),
         replace(_ALONE, name="old", engine_version="0.9.1"),
         replace(_ALONE, name="embed", namespace="research", tenant="research", generates=False),
     ),
@@ -63,9 +64,14 @@ STACK = StackFacts(
             spot=True,
         ),
     ),
+    routes=(
+        RouteFacts(name="talk", namespace="models", versions={"chat": Track.STABLE, "next": Track.CANARY, "old": Track.STABLE}),
+        RouteFacts(name="spare", namespace="models", versions={"old": Track.STABLE, "next": Track.CANARY}),
+        RouteFacts(name="embed", namespace="research", versions={"embed": Track.STABLE}),
+    ),
     prompts_logged=True,
 )
-"""Two versions of the engine side by side, whose names differ, and a team's model for embeddings."""
+"""Two versions of the engine side by side, whose names differ, routes that share models, and a team's model for embeddings."""
 JOBS = frozenset({"models", "prometheus", "alertmanager", "kubelet", "kube-state-metrics", "node-exporter", "dcgm-exporter"})
 JOBS |= {"karpenter", "keda", "external-secrets", "cert-manager", "fluent-bit"}
 RUNBOOKS = "https://example.com/runbooks"
@@ -186,6 +192,7 @@ def test_texts_name_only_labels_that_their_alerts_have() -> None:
             assert rule["annotations"]["runbook_url"] == f"{RUNBOOKS}/{rule['alert']}.md"
 
 
+_LEGACY = replace(_ALONE, name="next", engine=Engine.TGI, engine_version="3.3.7")
 _STACKS = {
     "all": (STACK, JOBS),
     "without models": (replace(STACK, models=()), JOBS),
@@ -199,6 +206,8 @@ _STACKS = {
         ),
         JOBS,
     ),
+    "a legacy engine beside another": (replace(STACK, models=(CHAT, _LEGACY)), JOBS),
+    "a legacy engine alone": (replace(STACK, models=(_LEGACY,)), JOBS),
     "objectives that differ": (
         replace(STACK, models=(CHAT, replace(CHAT, name="fast", slo=replace(CHAT.slo, time_to_first_token_s=0.5)))),
         JOBS,
@@ -217,14 +226,14 @@ def test_promtool_finds_nothing_wrong_with_the_rules_of_a_stack(name: str, tmp_p
 def test_every_metric_of_every_rule_is_known(name: str) -> None:
     facts, jobs = _STACKS[name]
     groups = all_groups(facts, sorted(jobs))
-    engines = {series for model in facts.models for series in known(model.engine_version)}
+    engines = {series for model in facts.models for series in known(model.engine_version, model.engine)}
     # What a stack cannot have, a rule of it may still ask for: it finds nothing there.
     of_all = recorded(all_groups())
     for group in groups:
         for rule in group.rules:
             assert metric_names(rule["expr"]) <= known_metrics() | of_all | engines, rule
             if "alert" in rule:
-                assert not any(series.startswith("vllm:") for series in metric_names(rule["expr"])), rule
+                assert not any(series.startswith(("vllm:", "tgi_")) for series in metric_names(rule["expr"])), rule
 
 
 def test_tables_of_exporters_have_what_rules_read_and_no_more_than_they_say() -> None:
@@ -267,6 +276,10 @@ def test_alerts_without_a_source_are_left_out_with_a_reason() -> None:
     assert missing["NodeDiskFilling"] == "node-exporter is not scraped"
     assert missing["ScalerBroken"] == "kube-state-metrics is not scraped"
     assert left_out(STACK, sorted(JOBS)) == {}
+    missing = left_out(*_STACKS["a legacy engine alone"])
+    unmeasured = {"ModelTimeToFirstTokenBurn", "ModelInterTokenLatencyBurn", "ModelKvCacheSaturated", "ModelPreempting"}
+    assert missing.keys() >= unmeasured
+    assert missing["ModelPreempting"] == "no engine of the stack says so"
     rebellions = replace(STACK.pools[0], vendor="rebellions", resource="rebellions.ai/ATOM")
     missing = left_out(replace(STACK, pools=[rebellions]), [*JOBS - {"dcgm-exporter"}, "rebellions-exporter"])
     assert missing == dict.fromkeys(

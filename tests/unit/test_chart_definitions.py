@@ -133,6 +133,12 @@ def test_the_table_has_the_charts_of_the_platform() -> None:
     assert definitions.known("never-heard-of") == {}
     for chart in ("cert-manager", "keda", "kube-prometheus-stack", "kueue", "node-feature-discovery", "sealed-secrets", "base"):
         assert definitions.known(chart), chart
+    for chart, installed in (
+        ("cert-manager", versions.CERT_MANAGER),
+        ("gateway-helm", versions.ENVOY_GATEWAY),
+        ("base", versions.ISTIO),
+    ):
+        assert installed.removeprefix("v") in definitions.known(chart), chart
     assert definitions.known("lws")[versions.LWS].place is Place.DIRECTORY
     assert definitions.known("kuberay-operator")[versions.KUBERAY].place is Place.DIRECTORY
 
@@ -191,6 +197,10 @@ _WINDOWS = "spec.advanced.horizontalPodAutoscalerConfig.behavior.{}.stabilizatio
     ("chart", "file", "patched"),
     [
         ("kube-prometheus-stack", "prometheus-operator-v0.93.1.yaml", set()),
+        ("cert-manager", "cert-manager-v1.21.1.yaml", set()),
+        ("base", "istio-1.30.3.yaml", set()),
+        ("gateway-api", "gateway-api-standard-v1.6.1.yaml", set()),
+        ("gateway-api-inference-extension", "gateway-api-inference-extension-v1.6.0.yaml", set()),
         # KEDA's release patches what its module has (config/crd/patches): bounds, which autoscalers have anyway.
         (
             "keda",
@@ -204,7 +214,7 @@ _WINDOWS = "spec.advanced.horizontalPodAutoscalerConfig.behavior.{}.stabilizatio
         ),
     ],
 )
-def test_definitions_for_monitoring_and_scaling_are_those_released(chart: str, file: str, patched: set[tuple[str, str]]) -> None:
+def test_definitions_are_those_released(chart: str, file: str, patched: set[tuple[str, str]]) -> None:
     if not (folder := os.environ.get("LLM_PLATFORM_CRDS")):
         pytest.skip("LLM_PLATFORM_CRDS names no directory with the definitions that projects released")
     [of] = definitions.known(chart).values()
@@ -213,17 +223,39 @@ def test_definitions_for_monitoring_and_scaling_are_those_released(chart: str, f
     except UnavailableError as error:
         pytest.skip(str(error))
     released = definitions.parse((Path(folder) / file).read_text("utf-8"))
-    old, new = (
-        {
-            (each["metadata"]["name"], of_version["name"], path): field
-            for each in found
-            for of_version in each["spec"]["versions"]
-            for path, field in _walk(of_version["schema"]["openAPIV3Schema"], "")
-        }
-        for found in (ours, released)
-    )
+    old, new = _everything(ours), _everything(released)
     changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
     assert {(name, path) for name, _, path in changed} == patched
+
+
+def test_the_chart_of_envoy_gateway_knows_all_of_the_standard_channel() -> None:
+    """It brings the experimental one: whatever the standard one takes, of the same type, and more."""
+    try:
+        standard, brought = (
+            _everything(definitions.manifests(chart, of))
+            for chart in ("gateway-api", "gateway-helm")
+            for of in definitions.known(chart).values()
+        )
+    except UnavailableError as error:
+        pytest.skip(str(error))
+    assert {key: field.get("type") for key, field in standard.items()}.items() <= {
+        key: field.get("type") for key, field in brought.items()
+    }.items()
+    assert {name.partition(".")[2] for name, _, _ in brought} == {
+        "gateway.networking.k8s.io",
+        "gateway.networking.x-k8s.io",
+        "gateway.envoyproxy.io",
+    }
+
+
+def _everything(found: Iterable[dict[str, Any]]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """What definitions say of every field, by definition, version and path."""
+    return {
+        (each["metadata"]["name"], of_version["name"], path): field
+        for each in found
+        for of_version in each["spec"]["versions"]
+        for path, field in _walk(of_version["schema"]["openAPIV3Schema"], "")
+    }
 
 
 def _fields(found: Iterable[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:

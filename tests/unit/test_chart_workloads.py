@@ -15,6 +15,7 @@ from sandbox.providers.kubernetes.helm.values import merge
 CHARTS = (
     "kube-prometheus-stack", "grafana", "kube-state-metrics", "prometheus-node-exporter", "dcgm-exporter", "loki", "fluent-bit",
     "keda", "metrics-server",
+    "gateway-helm", "cert-manager", "istiod", "gateway", "aws-load-balancer-controller",
 )  # fmt: skip
 with_charts = pytest.mark.skipif(not os.environ.get(CHARTS_ENV), reason=f"{CHARTS_ENV} names no folder with the charts")
 
@@ -37,7 +38,8 @@ def pod(obj: dict[str, Any]) -> dict[str, Any]:
 @with_charts
 @pytest.mark.parametrize("chart", CHARTS)
 def test_workloads_are_those_of_the_chart(chart: str) -> None:
-    shown = yaml.safe_load((Path(os.environ[CHARTS_ENV]) / "objects.yaml").read_text())[f"{chart}-{version(chart)}"]
+    everything = yaml.safe_load((Path(os.environ[CHARTS_ENV]) / "objects.yaml").read_text())
+    shown = everything.get(f"{chart}-{version(chart)}") or everything[f"{chart}-v{version(chart)}"]
     theirs = {
         (text.split()[1], text.split()[2].rpartition("/")[2].rstrip(":")): about
         for entry in shown

@@ -21,10 +21,11 @@ from syrupy.assertion import SnapshotAssertion
 from components.accelerators.profiles import Vendor
 from components.monitoring.dashboards import dashboards
 from components.monitoring.exporters.recording import accelerator_groups
-from components.monitoring.facts import StackFacts
+from components.monitoring.facts import RouteFacts, StackFacts, Track
 from components.monitoring.metrics import known_metrics
 from components.monitoring.recording import recording_groups
 from components.monitoring.rules import recorded
+from components.monitoring.signals import Engine
 from report import __main__ as report
 from tests.pictures import history
 from tests.pictures.example import BEGIN, END, SHOWN, pages
@@ -40,7 +41,7 @@ OLD = replace(FACTS, models=tuple(replace(model, engine_version="0.9.0") for mod
 BARE = StackFacts(
     stack="bare",
     pools=[replace(FACTS.pools[0], usd_per_node_hour=None, vendor="tpu", resource="google.com/tpu")],
-    models=[replace(FACTS.models[1], usd_per_replica_hour=None, max_replicas=1)],
+    models=[replace(FACTS.models[-1], usd_per_replica_hour=None, max_replicas=1)],
 )
 
 
@@ -76,13 +77,15 @@ def stacks(draw: st.DrawFn) -> StackFacts:
         )
         for index in range(draw(st.integers(0, 3)))
     ]
+    engines = [(Engine.VLLM, version) for version in ("0.9.0", "0.12.0", "0.20.0", "0.33.0")] + [(Engine.TGI, "3.3.7")]
     models = [
         replace(
             FACTS.models[0],
             name=f"model.{index}",
             namespace=(namespace := draw(st.sampled_from(["models", "team-a"]))),
             tenant="a" if namespace == "team-a" else None,
-            engine_version=draw(st.sampled_from(["0.9.0", "0.12.0", "0.20.0", "0.33.0"])),
+            engine=(ran := draw(st.sampled_from(engines)))[0],
+            engine_version=ran[1],
             pool=draw(st.sampled_from([pool.name for pool in pools])),
             generates=draw(st.booleans()),
             max_replicas=draw(st.integers(2, 40)),
@@ -91,7 +94,13 @@ def stacks(draw: st.DrawFn) -> StackFacts:
         )
         for index in range(draw(st.integers(0, 4 if pools else 0)))
     ]
-    return StackFacts(stack="drawn", models=models, pools=pools)
+    by_space = {space: [model.name for model in models if model.namespace == space] for space in ("models", "team-a")}
+    routes = [
+        RouteFacts(name=f"route-{index}", namespace=space, versions={name: draw(st.sampled_from(Track)) for name in names})
+        for index in range(draw(st.integers(0, 3)))
+        if (names := by_space[space := draw(st.sampled_from(["models", "team-a"]))])
+    ]
+    return StackFacts(stack="drawn", models=models, pools=pools, routes=routes)
 
 
 @settings(max_examples=40)
@@ -173,6 +182,11 @@ def test_what_an_engine_does_not_say_has_no_panel() -> None:
         panel["title"] for panel in panels(boards(FACTS)["llm-model"]) if panel not in list(panels(boards(OLD)["llm-model"]))
     } - {panel["title"] for panel in panels(boards(OLD)["llm-model"])}
     assert gone == {"Rejected requests", "Waiting by reason"}
+
+
+def test_a_stack_without_routes_compares_no_versions() -> None:
+    rows = {panel["title"] for board in boards(replace(FACTS, routes=())).values() for panel in board["panels"]}
+    assert not rows & {"Routes", "Versions of routes", "Versions of its routes", "Failed by version"}
 
 
 def test_a_stack_without_prices_and_text_has_neither_dollars_nor_first_tokens() -> None:

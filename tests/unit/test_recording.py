@@ -12,8 +12,10 @@ from components.monitoring.facts import StackFacts
 from components.monitoring.plan_rules import label_of, resource_of
 from components.monitoring.recording import recording_groups
 from components.monitoring.rules import recorded
-from components.monitoring.signals import Kind, edges, known, optional_signal, signal, signals
+from components.monitoring.signals import Engine, Kind, edges, known, optional_signal, signal, signals
 from tests.promql import metric_names, promtool, write_rules
+from tests.simulators.engine import REJECTING
+from tests.simulators.tgi import TgiEngine
 from tests.unit.test_alerts import CHAT, STACK
 
 _TABLE = Path(__file__).parents[2] / "components" / "serving" / "engines" / "vllm-0.33.0-metrics.yaml"
@@ -43,6 +45,8 @@ def test_the_newest_names_are_those_of_the_release() -> None:
         ("0.32.0", "rejections", "vllm:admission_rejections_total"),
         ("0.14.1", "prompt_tokens_cached", None),
         ("0.34.0-cu130", "kv_cache_usage", "vllm:kv_cache_usage_perc"),
+        ("0.10.2", "token_time", None),
+        ("0.33.0", "batches", None),
     ],
 )
 def test_names_by_version(version: str, name: str, found: str | None) -> None:
@@ -63,6 +67,19 @@ def test_names_by_version(version: str, name: str, found: str | None) -> None:
 def test_what_no_version_says(version: str, name: str, sentence: str) -> None:
     with pytest.raises(ValueError, match="^" + sentence.replace(".", r"\.") + "$"):
         signal(version, name)
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "sentence"),
+    [
+        ("3.3.7", "kv_cache_usage", "TGI does not measure kv_cache_usage; use another signal, e.g. waiting"),
+        ("2.3.1", "running", "TGI 2.3.1 is older than the metrics known here; use 2.4.0 or newer"),
+        ("latest", "running", "'latest' is no version of TGI; use one such as 3.0.1"),
+    ],
+)
+def test_what_no_legacy_version_says(version: str, name: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match="^" + sentence.replace(".", r"\.") + "$"):
+        signal(version, name, Engine.TGI)
 
 
 def test_names_follow_each_other_without_a_gap_that_a_release_shows() -> None:
@@ -107,11 +124,108 @@ def test_two_versions_are_read_side_by_side(tmp_path: Path) -> None:
         },
         expected={
             "llm:kv_cache_usage:ratio": {
-                '{model_name="chat", namespace="models", node="n0", pod="chat-0", track="stable"}': 0.4,
-                '{model_name="old", namespace="models", node="n1", pod="old-0", track="stable"}': 0.7,
+                '{model_name="chat", namespace="models", node="n0", pod="chat-0"}': 0.4,
+                '{model_name="old", namespace="models", node="n1", pod="old-0"}': 0.7,
             }
         },
     )
+
+
+def test_versions_of_routes_are_told_apart_by_their_models(tmp_path: Path) -> None:
+    def version(route: str, model: str, track: str, namespace: str = "models") -> str:
+        return f'{{namespace="{namespace}", route="{route}", model_name="{model}", track="{track}"}}'
+
+    _measured(
+        tmp_path,
+        series={},
+        expected={
+            "llm:version:info": {
+                version("talk", "chat", "stable"): 1,
+                version("talk", "next", "canary"): 1,
+                version("talk", "old", "stable"): 1,
+                version("spare", "old", "stable"): 1,
+                version("spare", "next", "canary"): 1,
+                version("embed", "embed", "stable", "research"): 1,
+            }
+        },
+    )
+
+
+def test_nothing_but_who_is_which_version_follows_from_routes() -> None:
+    before, after = (
+        {group.name: group.rules for group in recording_groups(replace(STACK, routes=routes))} for routes in ((), STACK.routes)
+    )
+    assert [name for name in after if after[name] != before[name]] == ["plan"]
+    assert {rule["record"] for rule in after["plan"] if rule not in before["plan"]} == {"llm:version:info"}
+
+
+LEGACY = replace(STACK, models=[replace(CHAT, engine=Engine.TGI, engine_version="3.3.7", adapters=())], routes=())
+
+
+def test_a_legacy_engine_is_recorded_under_the_same_names(tmp_path: Path) -> None:
+    busy, new = (f'job="models", namespace="models", pod="chat-{n}", node="n{n}", model_name="chat"' for n in (0, 1))
+    chat = '{model_name="chat", namespace="models"}'
+    _measured(
+        tmp_path,
+        series={
+            f"up{{{busy}}}": "1x20",
+            f"up{{{new}}}": "1x20",
+            f"up{{{new.replace('chat-1', 'chat-2')}}}": "0x20",
+            f"tgi_batch_current_size{{{busy}}}": "6x20",
+            f"tgi_queue_size{{{busy}}}": "2x20",
+            f"tgi_request_count{{{busy}}}": "0+240x20",
+            f"tgi_request_success{{{busy}}}": "0+90x20",
+            f'tgi_request_failure{{{busy}, err="generation"}}': "0+4x20",
+            f'tgi_request_failure{{{busy}, err="incomplete"}}': "0+2x20",
+            f'tgi_request_failure{{{busy}, err="overloaded"}}': "0+24x20",
+            f'tgi_request_failure{{{busy}, err="dropped"}}': "0+30x20",
+            f'tgi_request_failure{{{busy}, err="validation"}}': "0+600x20",
+            f"tgi_request_generated_tokens_sum{{{busy}}}": "0+18000x20",
+            f'tgi_request_duration_bucket{{{busy}, le="2.0"}}': "0+45x20",
+            f'tgi_request_duration_bucket{{{busy}, le="3.0"}}': "0+90x20",
+            f'tgi_request_duration_bucket{{{busy}, le="+Inf"}}': "0+90x20",
+        },
+        expected={
+            # Before its first request it says nothing of itself, and is there.
+            "llm:requests_running": {
+                '{model_name="chat", namespace="models", node="n0", pod="chat-0"}': 6,
+                '{model_name="chat", namespace="models", node="n1", pod="chat-1"}': 0,
+            },
+            "llm:model_requests_waiting:sum": {chat: 2},
+            "llm:replicas_ready": {chat: 2},
+            "llm:requests:rate5m": {
+                '{finished_reason="stop", model_name="chat", namespace="models"}': 1.5,
+                '{finished_reason="error", model_name="chat", namespace="models"}': 0.1,
+                '{finished_reason="abort", model_name="chat", namespace="models"}': 0.5,
+            },
+            "llm:errors:rate5m": {chat: 0.1},
+            "llm:rejections:rate5m": {'{reason="overloaded", model_name="chat", namespace="models"}': 0.4},
+            # 6 + 24 of the 120 a minute that were neither wrong nor given up.
+            "llm:slo_availability:error_ratio5m": {chat: 0.25},
+            "llm:generation_tokens:rate5m": {chat: 300},
+            "llm:end_to_end_seconds:p50_5m": {chat: 2},
+        },
+        facts=LEGACY,
+        at="20m",
+    )
+
+
+def test_what_a_legacy_engine_does_not_say_is_not_recorded() -> None:
+    both = [recorded(recording_groups(facts)) for facts in (LEGACY, replace(LEGACY, models=[replace(CHAT, adapters=())]))]
+    missing = {name.partition(":")[2].partition(":")[0] for name in both[1] - both[0]}
+    timings = {f"{name}_seconds{part}" for name in ("time_to_first_token", "inter_token_latency") for part in ("", "_bucket")}
+    objectives = {"slo_first_token", "slo_inter_token"}
+    cache = {"cache_config", "kv_cache_usage", "model_kv_cache_usage", "preemptions", "prefix_hit", "prefix_hits"}
+    assert both[0] < both[1]
+    assert missing == timings | objectives | cache | {"prefix_queries", "prompt_tokens_cached", "requests_waiting_by_reason"}
+
+
+def test_a_simulated_legacy_engine_says_what_its_table_has_once_it_was_asked() -> None:
+    engine = TgiEngine(replace(REJECTING, errors=0.1))
+    assert not list(engine.collect())
+    engine.advance(60.0)
+    said = {sample.name for metric in engine.collect() for sample in metric.samples}
+    assert said - {"tgi_request_count"} == known("3.3.7", Engine.TGI)
 
 
 def test_timings_are_those_of_the_requests_there_were(tmp_path: Path) -> None:
@@ -164,15 +278,15 @@ def test_replicas_cost_what_was_planned_and_teams_pay_for_theirs(tmp_path: Path)
         f"vllm:generation_tokens_total{{{of('chat', 'models', 0)}}}": "0+60000x80",
     }
     chat, embed = '{model_name="chat", namespace="models"}', '{model_name="embed", namespace="research", tenant="research"}'
-    old = '{model_name="old", namespace="models"}'
+    old, new = '{model_name="old", namespace="models"}', '{model_name="next", namespace="models"}'
     _measured(
         tmp_path,
         at="80m",
         series=series,
         expected={
-            "llm:replicas_ready": {chat: 2, embed: 1, old: 0},
-            "llm:replicas_wanted": {chat: 2, embed: 1, old: 1},
-            "llm:cost_usd_per_hour": {chat: 3.72, embed: 1.86, old: 0},
+            "llm:replicas_ready": {chat: 2, embed: 1, old: 0, new: 0},
+            "llm:replicas_wanted": {chat: 2, embed: 1, old: 1, new: 1},
+            "llm:cost_usd_per_hour": {chat: 3.72, embed: 1.86, old: 0, new: 0},
             "llm:tenant_cost_usd_per_hour": {"{}": 3.72, '{tenant="research"}': 1.86},
             # 2 x 3.6 million tokens an hour for 3.72 USD, and 0.36 million for 1.86.
             "llm:usd_per_million_tokens": {chat: 3.72 / 7.2, embed: 1.86 / 0.36},
@@ -245,9 +359,15 @@ def test_edges_of_objectives_are_written_as_prometheus_writes_them() -> None:
     assert {0.1, 1.0, 2560.0} <= set(edges("first_token"))
 
 
-def _measured(directory: Path, series: Mapping[str, str], expected: Mapping[str, Mapping[str, float]], at: str = "10m") -> None:
+def _measured(
+    directory: Path,
+    series: Mapping[str, str],
+    expected: Mapping[str, Mapping[str, float]],
+    at: str = "10m",
+    facts: StackFacts = STACK,
+) -> None:
     """Check the values of recorded series, by their labels, with Prometheus' own tool."""
-    groups = recording_groups(STACK)
+    groups = recording_groups(facts)
     test = {
         "rule_files": [str(file) for file in write_rules(groups, directory)],
         "evaluation_interval": "1m",

@@ -43,7 +43,7 @@ def always(scene: Scene, *fires: str, minutes: int = 70) -> Story:
 
 
 def busy(each: Load, *, wanted: int = 3) -> Scene:
-    """The same load on every replica of the chat model."""
+    """The same load on every replica of the chat model and of its next version."""
     load = replace(each, adapters=WELL.adapters)
     return Scene(stable=(load, load), canary=load, wanted=wanted)
 
@@ -65,6 +65,9 @@ STORIES = {
         Scene(canary=replace(WELL, slow=0.2)),
         *("CanaryWorseThanStable", "ModelTimeToFirstTokenBurn", "ModelInterTokenLatencyBurn"),
     ),
+    "the next version fails requests": always(
+        Scene(canary=replace(WELL, errors=0.05)), "CanaryWorseThanStable", "ModelAvailabilityBurn"
+    ),
     "one replica lacks an adapter": always(
         Scene(stable=(replace(WELL, adapters=("poems",)), WELL)), "LoraAdapterMissing", minutes=170
     ),
@@ -77,7 +80,7 @@ STORIES = {
     "cards are paid for and idle": always(Scene(utilization=0.0), "AcceleratorIdle", minutes=150),
     "a start takes too long": always(Scene(newcomer=BEGINS * 60.0, wanted=4), "ModelColdStartOverBudget", "ModelReplicasMissing"),
     "a pool is full": always(
-        Scene(newcomer=BEGINS * 60.0, homeless=True, h100_nodes=4, wanted=4),
+        Scene(newcomer=BEGINS * 60.0, homeless=True, h100_nodes=5, wanted=4),
         *("NodePoolAtLimit", "ModelColdStartOverBudget", "ModelReplicasMissing"),
     ),
     "what is beside the models fails": Story(

@@ -35,10 +35,16 @@ ENGINES = [
 """Resources with a release image, and whether it is the one with EFA."""
 CHARTS = {
     "aws-efa-k8s-device-plugin": versions.EFA_DEVICE_PLUGIN,
+    "aws-load-balancer-controller": versions.AWS_LOAD_BALANCER_CONTROLLER,
+    "base": versions.ISTIO,
+    "cert-manager": versions.CERT_MANAGER,
     "dcgm-exporter": versions.DCGM_EXPORTER_CHART,
     "external-secrets": versions.EXTERNAL_SECRETS,
     "fluent-bit": versions.FLUENT_BIT_CHART,
+    "gateway": versions.ISTIO,
+    "gateway-helm": versions.ENVOY_GATEWAY,
     "gpu-operator": versions.GPU_OPERATOR,
+    "istiod": versions.ISTIO,
     "karpenter": versions.KARPENTER,
     "karpenter-crd": versions.KARPENTER,
     "keda": versions.KEDA,
@@ -52,6 +58,8 @@ CHARTS = {
     "prometheus-node-exporter": versions.NODE_EXPORTER_CHART,
     "sealed-secrets": versions.SEALED_SECRETS,
 }
+FILLED_IN = {"auto": f"registry.istio.io/release/proxyv2:{versions.ISTIO}"}
+"""Images that a webhook fills in: Istio's (istio/istio manifests/charts/gateway, templates/deployment.yaml)."""
 
 
 def _tagged(reference: str) -> str:
@@ -124,7 +132,7 @@ def test_the_images_of_charts_are_what_the_charts_render() -> None:
     rendered = yaml.safe_load((Path(os.environ["LLM_PLATFORM_CHARTS"]) / "objects.yaml").read_text())
     for chart in lock().charts:
         found = {
-            _tagged(image)
+            _tagged(FILLED_IN.get(image, image))
             for name, objects in rendered.items()
             if name.replace("-v", "-") == f"{chart.chart}-{chart.version.removeprefix('v')}"
             for each in objects

@@ -27,6 +27,11 @@ def burn(slo: str, window: str, chosen: str = CHOSEN) -> str:
     return f"max by ({EACH}) (llm:slo_{slo}:error_ratio{window}{chosen}) / on ({EACH}) (1 - {objective})"
 
 
+def by_version(of_model: str) -> str:
+    """What there is one of for each model, for each version of each route."""
+    return f"llm:version:info * on (namespace, model_name) group_left () ({of_model})"
+
+
 def with_labels(selector: str, **labels: str) -> str:
     """A selector that also asks for these values of labels."""
     return selector.replace("}", "".join(f',{name}="{value}"' for name, value in labels.items()) + "}")

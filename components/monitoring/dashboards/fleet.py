@@ -1,7 +1,19 @@
 """How all models do, and where to look first."""
 
 from components.monitoring.dashboards.board import Board, Row, Uid
-from components.monitoring.dashboards.choices import CHOSEN, EACH, MODEL, NAMED, NAMESPACE, SERIES, TENANT, TO_MODEL, burn, limit
+from components.monitoring.dashboards.choices import (
+    CHOSEN,
+    EACH,
+    MODEL,
+    NAMED,
+    NAMESPACE,
+    SERIES,
+    TENANT,
+    TO_MODEL,
+    burn,
+    by_version,
+    limit,
+)
 from components.monitoring.dashboards.panels import (
     ANY_IS_BAD,
     AT_LEAST_ONE,
@@ -24,7 +36,7 @@ _OBJECTIVES = {"first_token": "first token", "inter_token": "between tokens", "a
 
 def board(facts: StackFacts) -> Board:
     """For the stack with these facts."""
-    rows = [_now(facts), _alerts(), _models(len(facts.models)), _load(), _levels()]
+    rows = [_now(facts), _alerts(), _models(len(facts.models)), _routes(facts), _load(), _levels()]
     why = f"All models of the stack {facts.stack}: who serves, who is slow, who fails, and what fires."
     return Board(Uid.FLEET, "Fleet", why, [TENANT, NAMESPACE, MODEL], rows, 'namespace=~"$namespace|",model_name=~"$model|"')
 
@@ -142,6 +154,39 @@ def _models(count: int) -> Row:
         sort_by="Requests",
     )
     return Row("Models", [panel])
+
+
+def _routes(facts: StackFacts) -> Row:
+    def sole(series: str, function: str = "sum") -> str:
+        return by_version(f"{function} by (namespace, model_name) ({series}{CHOSEN})")
+
+    requests = sole("llm:requests:rate5m")
+    columns = [
+        Column("Answering", sole("llm:replicas_ready"), scale=AT_LEAST_ONE),
+        Column("Asked for", requests, Unit.REQUESTS_PER_SECOND),
+        Column(
+            "Of its route",
+            f"{requests} / on (namespace, route) group_left () (sum by (namespace, route) ({requests}) > 0)",
+            Unit.SHARE,
+            0,
+        ),
+        Column("Errors", sole("llm:error:ratio5m", "max"), Unit.SHARE, 2, ANY_IS_BAD),
+        Column("First token", sole("llm:time_to_first_token_seconds:p95_5m", "max"), Unit.SECONDS),
+        Column("Between tokens", sole("llm:inter_token_latency_seconds:p95_5m", "max"), Unit.SECONDS),
+        Column("Whole request", sole("llm:end_to_end_seconds:p95_5m", "max"), Unit.SECONDS),
+    ]
+    panel = Table(
+        title="Versions of routes",
+        why="One line for each model that a route leads to. A canary takes over from the stable ones: see whether it is as good."
+        " Times are those that 95 of 100 keep to. A click on the model leads to its dashboard.",
+        by={"route": "Route", "track": "Track", "model_name": "Model", "namespace": "Namespace"},
+        columns=columns,
+        empty="no route leads to a model",
+        links=TO_MODEL,
+        height=rows_high(sum(len(route.versions) for route in facts.routes)),
+        sort_by="Route",
+    )
+    return Row("Routes", [panel])
 
 
 def _load() -> Row:

@@ -28,7 +28,7 @@ MODEL = Choice("model", "model_name", "Model", 'llm:planned_replicas_min{namespa
 def board(facts: StackFacts) -> Board:
     """For the stack with these facts."""
     most = max((model.max_replicas for model in facts.models), default=1)
-    rows = [_now(), _levels(), _latency(), load(), queue(), failures(), _adapters(), _tracks(), _replicas(most)]
+    rows = [_now(), _levels(), _latency(), load(), queue(), failures(), _adapters(), _versions(), _replicas(most)]
     why = f"One model of the stack {facts.stack}: speed against its service level, load, queue, KV cache, failures, replicas."
     return Board(Uid.MODEL, "Model", why, [NAMESPACE, MODEL], rows, 'namespace=~"$namespace|",model_name="$model"')
 
@@ -233,33 +233,56 @@ def _adapters() -> Row:
     )
 
 
-def _tracks() -> Row:
-    def quantile(series: str) -> list[Query]:
-        expr = f"histogram_quantile(0.95, sum by (le, track) (llm:{series}_bucket:rate5m{ONE}))"
-        return [Query(expr, "{{track}}")]
+def _versions() -> Row:
+    """Every version of the routes that lead to the model, itself among them."""
 
+    def lines(of_model: str) -> list[Query]:
+        beside = f"(llm:version:info and on (namespace, route) llm:version:info{ONE})"
+        return [
+            Query(f"{beside} * on (namespace, model_name) group_left () ({of_model})", "{{route}}: {{model_name}} ({{track}})")
+        ]
+
+    everyone = "sum by (namespace, model_name)"
+    why = "The model beside the other versions of its routes; one line where it has no other."
     return Row(
-        "Stable and canary",
+        "Versions of its routes",
         [
             Graph(
-                title="First token p95 by track",
-                why="The canary beside the stable replicas; one line where there is no canary.",
-                queries=quantile("time_to_first_token_seconds"),
+                title="Requests by version",
+                why="Requests that ended per second. A step of a rollout changes the shares, and nothing else.",
+                queries=lines(f"{everyone} (llm:requests:rate5m)"),
+                unit=Unit.REQUESTS_PER_SECOND,
+                empty=QUIET,
+                stacked=True,
+                width=12,
+            ),
+            Graph(
+                title="Failed by version",
+                why="Share of the requests of each version that ended with an error of the server.",
+                queries=lines("llm:error:ratio5m"),
+                unit=Unit.SHARE,
+                empty=QUIET,
+                width=12,
+            ),
+            Graph(
+                title="First token p95 by version",
+                why=why,
+                queries=lines("llm:time_to_first_token_seconds:p95_5m"),
                 unit=Unit.SECONDS,
                 empty=QUIET,
             ),
             Graph(
-                title="Between tokens p95 by track",
-                why="The canary beside the stable replicas; one line where there is no canary.",
-                queries=quantile("inter_token_latency_seconds"),
+                title="Between tokens p95 by version",
+                why=why,
+                queries=lines("llm:inter_token_latency_seconds:p95_5m"),
                 unit=Unit.SECONDS,
                 empty=NO_TEXT,
             ),
             Graph(
-                title="Failed by track",
-                why="Share of the requests of each track that ended with an error of the server.",
-                queries=[Query(f"max by (track) (llm:error:ratio5m{ONE})", "{{track}}")],
-                unit=Unit.SHARE,
+                title="Whole request p95 by version",
+                why=why,
+                queries=lines("llm:end_to_end_seconds:p95_5m"),
+                unit=Unit.SECONDS,
                 empty=QUIET,
             ),
         ],
@@ -270,11 +293,11 @@ def _replicas(replicas: int) -> Row:
     panel = Table(
         title="Replicas",
         why="Each replica that Prometheus reads, and the node it is on.",
-        by={"pod": "Replica", "node": "Node", "track": "Track"},
+        by={"pod": "Replica", "node": "Node"},
         columns=[
-            Column("Running", f"sum by (pod, node, track) (llm:requests_running{ONE})"),
-            Column("Waiting", f"sum by (pod, node, track) (llm:requests_waiting{ONE})"),
-            Column("KV cache", f"max by (pod, node, track) (llm:kv_cache_usage:ratio{ONE})", Unit.SHARE, 0, bad_above(0.8, 0.95)),
+            Column("Running", f"sum by (pod, node) (llm:requests_running{ONE})"),
+            Column("Waiting", f"sum by (pod, node) (llm:requests_waiting{ONE})"),
+            Column("KV cache", f"max by (pod, node) (llm:kv_cache_usage:ratio{ONE})", Unit.SHARE, 0, bad_above(0.8, 0.95)),
         ],
         empty=SILENT,
         height=rows_high(replicas),

@@ -16,8 +16,6 @@ NAME = "kube-state-metrics"
 """Name of the release; one per cluster."""
 PODS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/instance": NAME}
 """Labels of its pods (chart kube-state-metrics, templates/_helpers.tpl)."""
-TRACK = "llm-platform/track"
-"""Label of the pods of a canary."""
 _REPOSITORY = "https://prometheus-community.github.io/helm-charts"
 _MEMORY_MIB, _ENOUGH_FOR, _MIB_PER_NODE = 256, 100, 2
 """What it takes in a cluster of up to 100 nodes, and for each node beyond (kubernetes/kube-state-metrics, README, "Resource
@@ -31,7 +29,6 @@ _NODE_LABELS = (
     "node.kubernetes.io/instance-type",
     "topology.kubernetes.io/zone",
 )
-_POD_LABELS = (*SELECTOR_KEYS, TRACK)
 
 
 class KubeStateMetricsArgs(TypedDict):
@@ -90,7 +87,7 @@ def kube_state_values(pool_labels: Iterable[str], system_labels: Mapping[str, st
 
 def labels_read(pool_labels: Iterable[str]) -> list[str]:
     """The labels that rules read, as the flag `--metric-labels-allowlist` takes them, with commas between."""
-    return [_allowed("nodes", (*_NODE_LABELS, *pool_labels)), _allowed("pods", _POD_LABELS)]
+    return [_allowed("nodes", (*_NODE_LABELS, *pool_labels)), _allowed("pods", SELECTOR_KEYS)]
 
 
 def _allowed(kind: str, keys: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.base import PACKAGE, PART_OF
+from components.base import COMPONENT, PACKAGE, PART_OF
 from components.names import DNS_LABEL_MAX, fit
 from components.security.network.addresses import HTTPS, internet
 from components.security.network.policies import NetworkFlowArgs, NetworkPodsArgs, NetworkPolicyArgs, NetworkPortArgs
@@ -18,6 +18,8 @@ from components.serving.verification.model_verification import COMPONENT as VERI
 
 SERVER, DOWNLOAD = "vllm", "model-download"
 """Values of the label `app.kubernetes.io/name` of our pods."""
+SERVERS = {COMPONENT: "model-server", PART_OF: PACKAGE}
+"""Labels of the servers of every model, whatever engine is in them."""
 
 _PORT: list[NetworkPortArgs] = [{"port": PORT}]
 
@@ -27,6 +29,8 @@ class ModelFlows:
     """What a model takes beside its clients."""
 
     name: str
+    engine: str = SERVER
+    """Label `app.kubernetes.io/name` of its servers."""
     clients: Sequence[Peer] = ()
     """Who calls it without the gateway."""
     streams: bool = False
@@ -54,9 +58,9 @@ class Spans:
     """Its pods; on the internet when None."""
 
 
-def server(model: str, namespace_name: pulumi.Input[str]) -> Peer:
-    """The servers of a model, for others."""
-    return Peer(namespace_name, _ours(SERVER, model))
+def server(model: str, namespace_name: pulumi.Input[str], engine: str = SERVER) -> Peer:
+    """The servers of a model, for others; `engine` as `ModelFlows.engine`."""
+    return Peer(namespace_name, _ours(engine, model))
 
 
 def model_policies(models: Iterable[ModelFlows], around: Surroundings) -> dict[str, NetworkPolicyArgs]:
@@ -84,7 +88,7 @@ def tenant_policies(model_namespaces: Iterable[pulumi.Input[str]]) -> dict[str, 
     """The policy of what a team itself deploys: it talks among itself, and asks models, which say themselves who may."""
     own: NetworkFlowArgs = {"reason": "the team's own pods talk among themselves", "pods": [{"labels": {}}]}
     servers: list[NetworkPodsArgs] = [
-        {"namespace_name": namespace, "labels": {NAME: SERVER, PART_OF: PACKAGE}} for namespace in model_namespaces
+        {"namespace_name": namespace, "labels": dict(SERVERS)} for namespace in model_namespaces
     ]
     asks: NetworkFlowArgs = {"reason": "models say themselves who may ask them", "pods": servers, "ports": _PORT}
     egress = [own, asks] if servers else [own]
@@ -111,7 +115,8 @@ def _servers(model: ModelFlows, around: Surroundings) -> NetworkPolicyArgs:
     egress: list[NetworkFlowArgs] = []
     if model.multi_node is not None:
         # On every port: ranks agree on theirs when they meet, and nothing of it is authenticated.
-        group: NetworkFlowArgs = {"reason": "the pods of its replicas compute together", "pods": [_here(SERVER, model.name)]}
+        itself = _here(model.engine, model.name)
+        group: NetworkFlowArgs = {"reason": "the pods of its replicas compute together", "pods": [itself]}
         ingress.append(group)
         egress.append(group)
     if model.multi_node is MultiNode.RAY_SERVICE:
@@ -122,7 +127,7 @@ def _servers(model: ModelFlows, around: Surroundings) -> NetworkPolicyArgs:
         egress.append({"reason": "it fetches what requests link to", "blocks": internet(), "ports": [{"port": HTTPS}]})
     if model.spans:
         egress.append(_traced(model.spans))
-    return {"pods": _selected(SERVER, model.name), "resolves_names": True, "ingress": ingress, "egress": egress}
+    return {"pods": _selected(model.engine, model.name), "resolves_names": True, "ingress": ingress, "egress": egress}
 
 
 def _traced(spans: Spans) -> NetworkFlowArgs:
@@ -153,7 +158,7 @@ def _download(model: ModelFlows, around: Surroundings) -> NetworkPolicyArgs:
 
 
 def _verification(model: ModelFlows) -> NetworkPolicyArgs:
-    asks: NetworkFlowArgs = {"reason": "it asks the server", "pods": [_here(SERVER, model.name)], "ports": _PORT}
+    asks: NetworkFlowArgs = {"reason": "it asks the server", "pods": [_here(model.engine, model.name)], "ports": _PORT}
     return {"pods": _selected(VERIFICATION, model.name), "resolves_names": True, "egress": [asks]}
 
 

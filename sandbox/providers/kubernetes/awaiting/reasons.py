@@ -1,15 +1,17 @@
 """Why something is not ready, in words, from pods, claims, conditions and events. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from sandbox.providers.kubernetes.awaiting.rules import condition, holds
-from sandbox.providers.kubernetes.objects import Object, describe, metadata, name_of
+from sandbox.providers.kubernetes.objects import WAIT_FOR, Object, annotation, describe, metadata, name_of
 from sandbox.providers.properties import lookup
 
 _MOST: Final = 3  # reasons shown: the first few say it all, and replicas repeat each other
+_GOOD: Final = ("Accepted", "Programmed", "Ready", "ResolvedRefs")
+"""Conditions that are to hold, of Gateway API and of most others."""
 _TELLING: Final = (
     "FailedCreate",
     "FailedMount",
@@ -93,7 +95,22 @@ def _of_container(entry: Object) -> str:
 
 def _of_conditions(obj: Object) -> list[str]:
     failure = condition(obj, "ReplicaFailure")
-    return [_short(failure["message"])] if failure.get("status") == "True" and failure.get("message") else []
+    found = [_short(failure["message"])] if failure.get("status") == "True" and failure.get("message") else []
+    return [*found, *(_of_waited_for(obj.get("status")) if annotation(obj, WAIT_FOR) else ())]
+
+
+def _of_waited_for(part: object) -> Iterator[str]:
+    """What conditions say is not so, of parts first: a Gateway has some for each listener, a route for each Gateway."""
+    if isinstance(part, list):
+        for each in part:
+            yield from _of_waited_for(each)
+    elif isinstance(part, dict):
+        for name, each in part.items():
+            if name != "conditions":
+                yield from _of_waited_for(each)
+        for each in part.get("conditions") or []:
+            if each.get("type") in _GOOD and each.get("status") != "True":
+                yield f"{each.get('reason', '')}: {_short(each.get('message', ''))}"
 
 
 def _of_claims(evidence: Evidence) -> list[str]:
