@@ -54,6 +54,7 @@ def plan(settings: Settings, where: str, root: Path) -> StackPlan:
 def _faults_of_placement(settings: Settings, found: StackPlan) -> Iterator[str]:
     """What cannot be once the plan has decided how many nodes and accelerators a replica takes."""
     on_eks = settings.on_eks()
+    meshed = settings.traffic is not None and settings.traffic.mesh is not None
     for name, model in settings.models.items():
         nodes, pool = found.models[name].placement.nodes, settings.cluster.pool(model.node_pool)
         try:
@@ -64,6 +65,11 @@ def _faults_of_placement(settings: Settings, found: StackPlan) -> Iterator[str]:
             yield (
                 f"models.{name}.scaling: a replica spans {nodes} nodes by multiNode: rayService, whose number no autoscaler can "
                 "set; use multiNode: leaderWorkerSet, or replicas"
+            )
+        if meshed and nodes > 1:
+            yield (
+                f"models.{name}: its replicas span {nodes} nodes and talk on ports that the mesh closes; "
+                "make parallelism fit one node, or remove traffic.mesh"
             )
         model_type = found.models[name].placement.model.architecture.name
         if model.cache.kind is CacheKind.S3_STREAM and vocabularies_of(model_type):

@@ -67,8 +67,8 @@ def check_secrets(
         there = [namespace for namespace, items in needed.items() if name in items]
         if not there:
             raise ValueError(
-                f"secrets.items.{name} is used by nothing; remove it, name it in a model's tokenSecret or apiKeySecret or in an app, "
-                "or give it namespaces"
+                f"secrets.items.{name} is used by nothing; remove it, name it in tokenSecret or apiKeySecret of a model, "
+                "in an app, or give it namespaces"
             )
         _check_sealed(secrets, name, item, there)
 

@@ -99,14 +99,15 @@ def check_tgi(model: "ModelSettings", pool: NodePool) -> None:
 
 def _check_added(model: "ModelSettings") -> None:
     """What is added to the command line and the environment, in the words of stack files."""
-    for name in from_words(model.extra_arguments, {}):
-        if setting := _SETTINGS.get(OWNED.get(name, "")):
-            raise ValueError(f"extraArguments: {name} is decided by {setting}; use that")
-    for key, check, values in (
-        ("extra_arguments", check_extra, (model.extra_arguments, model.engine.version)),
-        ("environment", check_environment, (model.environment,)),
-    ):
+
+    def arguments() -> None:
+        for name in from_words(model.extra_arguments, {}):
+            if setting := _SETTINGS.get(OWNED.get(name, "")):
+                raise ValueError(f"{name} is decided by {setting}; use that")
+        check_extra(model.extra_arguments, model.engine.version)
+
+    for key, check in (("extra_arguments", arguments), ("environment", lambda: check_environment(model.environment))):
         try:
-            check(*values)
+            check()
         except ValueError as error:
             raise ValueError(f"{to_camel(key)}: {str(error).removeprefix(f'{key}: ')}") from None

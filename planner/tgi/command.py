@@ -23,8 +23,9 @@ from planner.placement import Placement, RefusedError, place
 from planner.profiles import tuned
 from planner.request import RequestError, config_of, model_of
 from planner.tgi.launcher import Value
-from planner.tgi.parts import Adapter, Given, Kind, Translation, changes
+from planner.tgi.parts import Adapter, Finding, Given, Kind, Translation, changes
 from planner.tgi.sources import Launch, from_command, from_env_file, from_manifest
+from planner.tgi.staying import stay
 from planner.tgi.translation import PROFILE, translate
 
 _NODE = 8
@@ -65,6 +66,9 @@ def command(
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The model's config.json.")] = None,
     gpu: Annotated[str | None, typer.Option("--gpu", metavar="NAME", help="Accelerator for the memory plan, e.g. L4.")] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Also print the entry that stays on TGI, for a route that leads to both.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """A TGI launch as a model entry for vLLM, with what is missing, cannot be had, is left out or changes."""
@@ -86,10 +90,11 @@ def command(
     if card and given.model:
         first = translate(launch, replace(given, longest=_longest(first.entry, given.model, card)))
     planned = _planned(first, checkpoint, card)
+    kept = stay(launch, first) if keep else None
     if as_json:
-        print(json.dumps(_json(first, planned), indent=2))  # noqa: T201
+        print(json.dumps(_json(first, planned, kept), indent=2))  # noqa: T201
     else:
-        _print(launch, first, planned)
+        _print(launch, first, planned, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +200,13 @@ def _planned(made: Translation, checkpoint: _Checkpoint, card: Device | None) ->
         return _Planned(reason=f"it does not fit: {error}")
 
 
-def _print(launch: Launch, made: Translation, planned: _Planned) -> None:
-    _out.print(yaml.safe_dump({made.name: dict(made.entry)}, sort_keys=False, default_flow_style=None, width=120), end="")
+def _print(launch: Launch, made: Translation, planned: _Planned, kept: Translation | None) -> None:
+    entries = {each.name: dict(each.entry) for each in (kept, made) if each}
+    _out.print(yaml.safe_dump(entries, sort_keys=False, default_flow_style=None, width=120), end="")
+    if kept and kept.findings:
+        _out.print(f"\n{kept.name} stays on TGI, but:")
+        for finding in kept.findings:
+            _out.print(f"  {finding.about}: {finding.sentence}")
     for kind, heading in _HEADINGS.items():
         if found := made.of(kind):
             _out.print(f"\n{heading}:")
@@ -224,7 +234,7 @@ def _print(launch: Launch, made: Translation, planned: _Planned) -> None:
     )
 
 
-def _json(made: Translation, planned: _Planned) -> dict[str, Any]:
+def _json(made: Translation, planned: _Planned, kept: Translation | None) -> dict[str, Any]:
     placed = planned.placement
     memory = None
     if placed:
@@ -238,8 +248,13 @@ def _json(made: Translation, planned: _Planned) -> dict[str, Any]:
     return {
         "name": made.name,
         "entry": dict(made.entry),
-        **{kind.value: [{"about": found.about, "why": found.sentence} for found in made.of(kind)] for kind in Kind},
+        **{kind.value: _told(made.of(kind)) for kind in Kind},
         "changes": list(changes()),
+        "kept": {"name": kept.name, "entry": dict(kept.entry), "but": _told(kept.findings)} if kept else None,
         "memory": memory,
         "no_memory_plan": planned.reason or None,
     }
+
+
+def _told(findings: Sequence[Finding]) -> list[dict[str, str]]:
+    return [{"about": found.about, "why": found.sentence} for found in findings]

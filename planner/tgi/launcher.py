@@ -105,6 +105,11 @@ def newest() -> str:
     return str(_table()["newest"])
 
 
+def any_user() -> str:
+    """The last release whose own image does not have to start as root."""
+    return str(_table()["any_user"])
+
+
 def oldest() -> str:
     """The oldest release whose arguments the table has."""
     return str(_table()["oldest"])

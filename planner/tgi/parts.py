@@ -41,6 +41,13 @@ class Setting:
     path: tuple[str, ...]
     value: Any
 
+    def put_into(self, entry: dict[str, Any]) -> None:
+        """Put it where it belongs in an entry."""
+        *above, last = self.path
+        for key in above:
+            entry = entry.setdefault(key, {})
+        entry[last] = self.value
+
 
 Part = Setting | Finding
 

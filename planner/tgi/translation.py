@@ -32,15 +32,8 @@ def translate(launch: Launch, given: Given | None = None) -> Translation:
             if isinstance(part, Finding):
                 findings.append(part)
             else:
-                _put(entry, part)
+                part.put_into(entry)
     return Translation(name=_name(launch, known), entry=entry, findings=tuple(dict.fromkeys(findings)))
-
-
-def _put(entry: dict[str, Any], setting: Setting) -> None:
-    *above, last = setting.path
-    for key in above:
-        entry = entry.setdefault(key, {})
-    entry[last] = setting.value
 
 
 def _name(launch: Launch, given: Given) -> str:

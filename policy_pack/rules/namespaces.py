@@ -14,6 +14,8 @@ def _labelled(resource: Resource) -> Iterator[str]:
     if resource.kind != "Namespace":
         return
     labels = at(resource.properties, "metadata", "labels", default={})
+    if resource.is_patch and at(labels, LABEL) is None:
+        return  # of a namespace of others, it says nothing of the level
     if at(labels, LABEL) not in _LEVELS:
         yield f"the label {LABEL} is missing, so its pods may do anything"
         return

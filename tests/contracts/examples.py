@@ -27,6 +27,7 @@ from components.routing import (
     Gateway,
     IstioController,
     IstioIngress,
+    Mesh,
     PrivateCa,
     Route,
 )
@@ -207,6 +208,7 @@ EXAMPLES: dict[type[PlatformComponent], Example] = {
     EnvoyGatewayController: lambda name, opts: EnvoyGatewayController(
         name, {"namespace_name": "gateway", "watched_namespace_names": ["models"]}, opts
     ),
+    Mesh: lambda name, opts: Mesh(name, {"namespace_name": "models"}, opts),
     CertManager: lambda name, opts: CertManager(name, {"namespace_name": "controllers"}, opts),
     PrivateCa: lambda name, opts: PrivateCa(name, {"namespace_name": "gateway"}, opts),
     IstioController: lambda name, opts: IstioController(name, {"namespace_name": "controllers"}, opts),

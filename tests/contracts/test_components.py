@@ -66,6 +66,7 @@ TOKENS = {
     "LogCollector": "llm-platform:index:LogCollector",
     "LogStore": "llm-platform:index:LogStore",
     "LustreFileSystem": "llm-platform:index:LustreFileSystem",
+    "Mesh": "llm-platform:index:Mesh",
     "MetricsServer": "llm-platform:index:MetricsServer",
     "ModelBucket": "llm-platform:index:ModelBucket",
     "ModelBucketAccess": "llm-platform:index:ModelBucketAccess",

@@ -1,7 +1,7 @@
 """Real requests through a real Envoy that has what the real Envoy Gateway makes of the platform's objects.
 
-Engines are stand-ins that answer everything: what must not reach them is kept away by the gateway or by nobody. Tests that need the
-same gateway stand beside each other, for a change of it takes a second.
+Engines are stand-ins that answer everything: what must not reach them is kept away by the gateway or by nobody. Tests of the same
+gateway stand beside each other, for a change of it takes a second.
 """
 
 import http.client
@@ -31,7 +31,8 @@ from sandbox.toolchain.tools import tool_of
 from tests.traffic.client import answering, request, send
 from tests.traffic.engine import Turn
 from tests.traffic.envoy import ENVOY
-from tests.traffic.world import GIVEN, HOST, KEY, V1, V2, World, world
+from tests.traffic.tokens import Signer
+from tests.traffic.world import GIVEN, HOST, IDENTITY, KEY, V1, V2, World, world
 from tests.waiting import eventually
 
 pytestmark = [
@@ -185,6 +186,31 @@ def test_keys_are_asked_for_and_kept_from_engines_and_logs(here: World) -> None:
     assert "alice" not in here.proxy.log
 
 
+def test_tokens_are_asked_for(here: World) -> None:
+    signer, other = Signer(), Signer()
+    here.identity.answer = partial(Turn.json, content=signer.keys)
+    right = {"iss": f"https://{IDENTITY}", "aud": "llm-platform"}
+    jwt = {"issuer": right["iss"], "jwks_uri": f"https://{IDENTITY}/keys", "audiences": ["llm-platform"]}
+    here.serve(GIVEN | {"auth": {"jwt": jwt}})
+    good = signer.token(**right)
+    for token in (
+        KEY,
+        other.token(**right),
+        signer.token("none", **right),
+        signer.token(**right, lasts_s=-120),
+        signer.token(**{**right, "iss": "https://id.example.org"}),
+        signer.token(**{**right, "aud": "others"}),
+        signer.token(iss=right["iss"]),
+        good[:-8],
+    ):
+        assert (token, here.ask(key=token).status) in {(token, 401), (token, 403)}
+    for headers in ({}, {"X-Authorization": f"Bearer {good}"}, {"Cookie": f"access_token={good}"}):
+        assert here.ask(f"/v1/models?access_token={good}", key=None, headers=headers).status == 401
+    assert here.seen == []
+    assert here.ask(key=good).status == 200
+    assert here.ask("/metrics", key=good).status == 404
+
+
 def test_engines_see_no_request_ids_and_no_orders_to_the_proxy(here: World) -> None:
     here.serve()
     orders = {"X-Envoy-Retry-On": "5xx", "X-Envoy-Max-Retries": "5", "X-Envoy-Upstream-Rq-Timeout-Ms": "1"}
@@ -199,7 +225,7 @@ def test_engines_see_no_request_ids_and_no_orders_to_the_proxy(here: World) -> N
 def test_only_current_tls_is_spoken(here: World) -> None:
     here.serve()
     for version in (ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-        client = here.client()
+        client = here.trust
         client.set_ciphers("DEFAULT:@SECLEVEL=0")  # or it would not even ask
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
             client.minimum_version = client.maximum_version = version
@@ -253,11 +279,11 @@ def test_silence_and_answers_last_as_long_as_they_may(here: World) -> None:
     assert here.send(completion()).body == b"data: first\n\n"
     here.all_answer(lambda turn: wait(turn, never))
     assert here.send(completion()).status == 504
-    assert eventually(lambda: here.proxy.log.count('"stream_idle_timeout"') == 2)
+    assert eventually(lambda: here.proxy.log.count('"stream_idle_timeout"') == 2, within_s=30)
     here.all_answer(lambda turn: talk(turn, gone))
     # A hundredth of a second lies between pieces: it was never silent, and ended long before the 15 s that Envoy gives by itself.
     assert here.send(completion()).body.count(b"data: more") < 1000
-    assert eventually(lambda: '"response_timeout"' in here.proxy.log)
+    assert eventually(lambda: '"response_timeout"' in here.proxy.log, within_s=30)
     assert eventually(gone.is_set)  # and the engine is told
     never.set()
 

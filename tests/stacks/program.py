@@ -15,7 +15,7 @@ from components.cluster.k3s.observe import Observation
 from tests.contracts.examples import KUBECONFIG
 from tests.recorder import Recording, record
 
-STACKS = ["local", "models", "onprem", "dev", "staging", "prod"]
+STACKS = ["local", "models", "migration", "onprem", "dev", "staging", "prod"]
 
 Edit = Callable[[dict[str, Any]], object]
 

@@ -1,8 +1,10 @@
-"""A certificate for the gateway, signed by itself."""
+"""Certificates that are signed by themselves."""
 
 import datetime
 import ssl
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -28,3 +30,12 @@ def pair(hosts: Sequence[str]) -> dict[str, str]:
 def trusting(certificate: str) -> ssl.SSLContext:
     """A client that believes this certificate (PEM) alone."""
     return ssl.create_default_context(cadata=certificate)
+
+
+def serving(content: Mapping[str, str]) -> ssl.SSLContext:
+    """A server with this content of a Secret."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as folder:  # the library reads keys from files only
+        (file := Path(folder) / "tls.pem").write_text(content["tls.crt"] + content["tls.key"])
+        context.load_cert_chain(file)
+    return context

@@ -1,6 +1,7 @@
 """Stand-ins of engines: they answer everything, dangerous paths too, and remember what they saw."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,7 +64,8 @@ class Turn(BaseHTTPRequestHandler):
         except OSError:  # the other side does not listen any more
             self.hang_up()
 
-    def _take(self) -> None:
+    def take(self) -> None:
+        """Remembers it, and answers as the engine does now."""
         body = self._body()
         self.engine.seen.append(Seen(self.command, self.path, self.headers, body))
         self.engine.answer(self)
@@ -78,9 +80,11 @@ class Turn(BaseHTTPRequestHandler):
             return b"".join(parts)
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = _take
-
     def log_message(self, *_: object) -> None: ...
+
+
+for each in ("GET", "POST", "DELETE", "OPTIONS"):
+    setattr(Turn, f"do_{each}", Turn.take)
 
 
 @dataclass(eq=False)
@@ -103,12 +107,14 @@ class Engine:
 
 
 @contextmanager
-def engine(name: str) -> Iterator[Engine]:
-    """An engine until the end of the block."""
+def engine(name: str, tls: ssl.SSLContext | None = None) -> Iterator[Engine]:
+    """An engine, or who else answers on loopback, until the end of the block."""
     made = Engine(name)
     handler = type("Handler", (Turn,), {"engine": made})
     server = ThreadingHTTPServer((LOOPBACK, 0), handler)
     server.daemon_threads = True
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     made.address = (LOOPBACK, server.server_port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sysconfig
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Final
 import httpx
 
 from tests.traffic import resources
-from tests.traffic.resources import LOOPBACK, Address
+from tests.traffic.resources import LOOPBACK, Address, Places
 from tests.traffic.translation import Object, translate
 from tests.waiting import eventually
 
@@ -31,16 +31,13 @@ class Proxy:
     _listeners: dict[int, str] = field(default_factory=dict)
     """Names by the ports of the pod."""
 
-    def apply(self, objects: Sequence[Object], replicas: Mapping[str, Sequence[Address]]) -> None:
-        """Tells it what Envoy Gateway makes of the objects, and waits until it obeys.
-
-        `replicas` are the stand-ins behind each Service, by its clusterIP. AssertionError where an object is refused.
-        """
+    def apply(self, objects: Sequence[Object], places: Places) -> None:
+        """Tells it what Envoy Gateway makes of the objects, and waits until it obeys; AssertionError where one is refused."""
         made = translate(self.egctl, objects, self.folder)
         assert not made.refusals, made.refusals
         self.version += 1
         self._listeners = {resources.port_of(each): each["name"] for each in made.listeners if not resources.is_own(each)}
-        for name, content in resources.files(made, objects, replicas).items():
+        for name, content in resources.files(made, objects, places).items():
             resources.write(self.folder, name, content, self.version)
         if self._process is None:
             (self.folder / "bootstrap.json").write_text(json.dumps(resources.bootstrap(made, self.folder)))
@@ -67,7 +64,14 @@ class Proxy:
             self._process.wait(30)
 
     def _start(self) -> None:
-        command = [str(ENVOY), "--config-path", str(self.folder / "bootstrap.json"), "--concurrency", "2", "--disable-hot-restart"]
+        command = [
+            str(ENVOY),
+            "--config-path",
+            str(self.folder / "bootstrap.json"),
+            "--concurrency",
+            "2",
+            "--disable-hot-restart",
+        ]
         command += ["--admin-address-path", str(self.folder / "admin"), "--log-level", "warning"]
         command += ["--file-flush-interval-msec", "100"]
         with (self.folder / "envoy.log").open("ab") as log:  # Envoy opens it once more

@@ -1,10 +1,8 @@
 """All that one gateway with its routes is in a cluster: the objects of the components, and those that others make."""
 
 import base64
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from components.routing.config import GatewayConfig, RouteConfig
 from tests.traffic.translation import Object
 
 GATEWAY, MODELS = "gateway", "models"

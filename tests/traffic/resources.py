@@ -1,9 +1,11 @@
-"""What Envoy Gateway makes, as files that an Envoy on loopback reads: other addresses, other ports, nothing else."""
+"""What Envoy Gateway makes, as files that an Envoy on loopback reads: other addresses and ports, and who is believed; nothing else."""
 
 import base64
+import copy
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,16 +19,25 @@ _FETCHED: Final = (("routeConfigName", "configSource"), ("serviceName", "edsConf
 _TYPES: Final = "type.googleapis.com/envoy"
 
 
-def files(made: Translation, objects: Sequence[Object], replicas: Mapping[str, Sequence[Address]]) -> dict[str, list[Resource]]:
-    """Resources by the name of their file: what is referred to comes before what refers to it.
+@dataclass(frozen=True)
+class Places:
+    """Where on loopback things are."""
 
-    `replicas` are the stand-ins behind each Service, by its clusterIP.
-    """
+    replicas: Mapping[str, Sequence[Address]]
+    """Behind each Service, by its clusterIP."""
+    outside: Mapping[str, Address]
+    """What is outside the cluster, by host name."""
+    authority: str
+    """Who is believed to speak for hosts outside: a certificate (PEM)."""
+
+
+def files(made: Translation, objects: Sequence[Object], places: Places) -> dict[str, list[Resource]]:
+    """Resources by the name of their file: what is referred to comes before what refers to it."""
     pairs = [each for each in objects if each["kind"] == "Secret" and each.get("type") == "kubernetes.io/tls"]
     return {
         **{file_of(each["name"]): [each] for each in map(_certificate, pairs)},
-        **{file_of(each["clusterName"]): [_with_replicas(each, replicas)] for each in made.endpoints},
-        "clusters.json": made.clusters,
+        **{file_of(each["clusterName"]): [_with_replicas(each, places)] for each in made.endpoints},
+        "clusters.json": [_outside(each, places) for each in made.clusters],
         **{file_of(each["name"]): [each] for each in made.routes},
         "listeners.json": [_on_loopback(each) for each in made.listeners if not is_own(each)],
     }
@@ -70,19 +81,33 @@ def _on_loopback(listener: Resource) -> Resource:
     return {**listener, "address": _loopback(0)}
 
 
-def _with_replicas(endpoints: Resource, replicas: Mapping[str, Sequence[Address]]) -> Resource:
+def _with_replicas(endpoints: Resource, places: Places) -> Resource:
     return {
         **endpoints,
         "endpoints": [
-            {**locality, "lbEndpoints": [new for old in locality["lbEndpoints"] for new in _replicas(old, replicas)]}
+            {**locality, "lbEndpoints": [new for old in locality["lbEndpoints"] for new in _replicas(old, places)]}
             for locality in endpoints.get("endpoints", [])
         ],
     }
 
 
-def _replicas(endpoint: Resource, replicas: Mapping[str, Sequence[Address]]) -> list[Resource]:
+def _replicas(endpoint: Resource, places: Places) -> list[Resource]:
     service = endpoint["endpoint"]["address"]["socketAddress"]["address"]
-    return [{**endpoint, "endpoint": {"address": _loopback(port)}} for _, port in replicas[service]]
+    return [{**endpoint, "endpoint": {"address": _loopback(port)}} for _, port in places.replicas[service]]
+
+
+def _outside(cluster: Resource, places: Places) -> Resource:
+    """With what is outside the cluster, such as the keys of tokens, on loopback."""
+    if "loadAssignment" not in cluster:
+        return cluster
+    cluster = copy.deepcopy(cluster)
+    for locality in cluster["loadAssignment"]["endpoints"]:
+        for each in locality["lbEndpoints"]:
+            _, port = places.outside[each["endpoint"]["address"]["socketAddress"]["address"]]
+            each["endpoint"]["address"] = _loopback(port)
+    believed = cluster["transportSocket"]["typedConfig"]["commonTlsContext"]["validationContext"]
+    believed["trustedCa"] = {"inlineString": places.authority}
+    return cluster
 
 
 def _certificate(secret: Object) -> Resource:

@@ -11,19 +11,20 @@ from typing import Any, Final
 
 from components.routing.config import GatewayArgs, GatewayConfig, Implementation, RouteArgs, RouteConfig
 from components.routing.envoy_gateway import gateway_objects, route_objects
-from tests.traffic.certificates import pair, trusting
+from tests.traffic.certificates import pair, serving, trusting
 from tests.traffic.client import Reply, request, send
 from tests.traffic.engine import Engine, Seen, Turn, engine
 from tests.traffic.envoy import Proxy, proxy
 from tests.traffic.objects import GATEWAY, MODELS, namespace, secret, service
-from tests.traffic.resources import LOOPBACK, Address
+from tests.traffic.resources import LOOPBACK, Address, Places
 from tests.traffic.translation import Object
 
 HOST: Final = "chat.example.com"
 V1, V2 = "qwen-v1", "qwen-v2"
+IDENTITY: Final = "id.example.com"
 KEY: Final = "sk-of-team-a"
 _ADDRESSES: Final = {V1: "10.96.0.11", V2: "10.96.0.12"}
-_CERTIFICATE: Final = pair([HOST])
+_CERTIFICATE: Final = pair([HOST, IDENTITY])
 GIVEN: Final[GatewayArgs] = {
     "namespace_name": GATEWAY,
     "model_namespaces": [MODELS],
@@ -40,7 +41,8 @@ class World:
     proxy: Proxy
     versions: Mapping[str, tuple[Engine, ...]]
     """Replicas."""
-    trust: ssl.SSLContext
+    identity: Engine
+    """Who says with which keys tokens are signed."""
     nobody: Address
     """A port that is taken, and where nobody listens."""
     _served: tuple[Any, ...] = ()
@@ -54,7 +56,12 @@ class World:
         args: RouteArgs = {
             "route_name": "chat",
             "namespace_name": MODELS,
-            "gateway": {"name": "gateway", "namespace_name": GATEWAY, "implementation": Implementation.ENVOY_GATEWAY, "tls": True},
+            "gateway": {
+                "name": "gateway",
+                "namespace_name": GATEWAY,
+                "implementation": Implementation.ENVOY_GATEWAY,
+                "tls": True,
+            },
             "host": HOST,
             "versions": {V1: {"weight": 100}},
             **route,  # type: ignore[typeddict-item]
@@ -67,7 +74,8 @@ class World:
             _ADDRESSES[name]: [self.nobody if each in dead else each.address for each in engines]
             for name, engines in self.versions.items()
         }
-        self.proxy.apply(made, replicas)
+        outside = {IDENTITY: self.identity.address}
+        self.proxy.apply(made, Places(replicas, outside, _CERTIFICATE["tls.crt"]))
         self._address = self.proxy.address(443)
         self._served = wanted
 
@@ -80,8 +88,9 @@ class World:
         """The answer to these bytes."""
         return send(self.address, raw, self.trust, HOST)
 
-    def client(self) -> ssl.SSLContext:
-        """A client of its own that believes the gateway's certificate."""
+    @property
+    def trust(self) -> ssl.SSLContext:
+        """A client that believes the gateway's certificate."""
         return trusting(_CERTIFICATE["tls.crt"])
 
     @property
@@ -131,4 +140,5 @@ def world(egctl: Path, folder: Path) -> Iterator[World]:
         made = stack.enter_context(proxy(egctl, folder))
         taken = stack.enter_context(socket.socket())
         taken.bind((LOOPBACK, 0))
-        yield World(made, {V1: first, V2: second}, trusting(_CERTIFICATE["tls.crt"]), taken.getsockname())
+        identity = stack.enter_context(engine(IDENTITY, serving(_CERTIFICATE)))
+        yield World(made, {V1: first, V2: second}, identity, taken.getsockname())

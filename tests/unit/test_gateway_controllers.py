@@ -52,7 +52,6 @@ DIFFERENT_POLICIES: Mapping[str, str] = {
     "-http3-": "a warning about HTTP/3",
     "-both-invalid": "contents of bundles of authorities",
     "-invalid-cipher": "names of ciphers",
-    "-ext-auth": "extAuth",
     "-extauth": "extAuth",
     "-oidc": "oidc",
     "-same-listener": "oidc",
@@ -86,10 +85,10 @@ def _cases() -> Mapping[str, tuple[Case, Case]]:
     """By name what there is, and what becomes of it."""
     files = {file.name: file for file in _files("internal/gatewayapi/testdata/*.yaml")}
     found = {}
-    for name in files:
+    for name, file in files.items():
         if not name.endswith(".in.yaml"):
             continue
-        given = _load(files[name])
+        given = _load(file)
         proxy = (given.get("envoyProxyForGatewayClass") or {}).get("spec") or {}
         if set(given) <= PLAYED and not proxy.get("mergeGateways") and not proxy.get("mergeBackends"):
             found[name.removesuffix(".in.yaml")] = given, _load(files[name.replace(".in.", ".out.")])
@@ -203,22 +202,25 @@ def test_policies_are_told_what_envoy_gateway_tells_them() -> None:
 
 def test_proxies_are_those_that_envoy_gateway_asks_for() -> None:
     """Names, labels, annotations and ports of `infraIR`, which it makes proxies from."""
-    installed = Installed("envoy-gateway-system")
     compared = 0
     for name, (given, expected) in _cases().items():
+        if {"envoyProxyForGatewayClass", "envoyProxiesForGateways"} & given.keys():
+            continue  # some of them cannot be had, which is not played
         _, listeners, _ = _judged(given)
         infrastructure = {key: each["proxy"] for key, each in (expected.get("infraIR") or {}).items()}
-        for gateway in {name_of(each.gateway): each.gateway for each in listeners}.values():
+        refused = {name_of(each) for each in expected["gateways"] if "UnsupportedAddress" in str(_status(each))}
+        for gateway in (each for each in given["gateways"] if name_of(each) not in refused):
             published = infrastructure["/".join(name_of(gateway))]
             own = [each for each in listeners if each.gateway is gateway]
-            made = wanted(gateway, own, {}, {}, installed)
+            beside = "gateway-namespace-mode" in name
+            made = wanted(gateway, own, {}, {}, Installed("envoy-gateway-system", beside))
             ports = [port for each in published.get("listeners") or [] for port in each["ports"]]
             # Several listeners of one port are one port of the Service.
             assert (name, dict(made.ports)) == (name, {each["name"]: each["servicePort"] for each in ports})
             assert (made.name, made.labels) == (published["name"], published["metadata"]["labels"])
             assert made.annotations == published["metadata"].get("annotations", {})
             compared += 1
-    assert compared > 350
+    assert compared > 300
 
 
 def _default(name: str, namespace: str, spec: Manifest, *, in_gateways: bool = False) -> Wanted:

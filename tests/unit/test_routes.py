@@ -1,6 +1,7 @@
 """Routes of stack files: the shares of their versions, and the one sentence each mistake gets."""
 
 import copy
+import itertools
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,7 @@ import settings
 from components.inputs import InputError
 from settings.routes import Track, names_by_route, routes
 from settings.traffic import RouteSettings
+from tests.stacks.program import build
 
 WHERE = "stacks/Pulumi.migration.yaml"
 TRAFFIC, CHAT = "traffic", "traffic/routes/chat"
@@ -162,7 +164,7 @@ MISTAKES: list[tuple[Edits, str]] = [
     ),
     (
         {f"{TRAFFIC}/sourceRanges": ["0.0.0.0/0"]},
-        "traffic.sourceRanges[0]: 0.0.0.0/0 is everybody; name the networks of those who may connect, e.g. 10.0.0.0/8",
+        "traffic.sourceRanges[0]: 0.0.0.0/0 is nearly everybody; name the networks of those who may connect, e.g. 10.0.0.0/8",
     ),
     # The rest of the cluster
     (
@@ -219,6 +221,11 @@ MISTAKES: list[tuple[Edits, str]] = [
         "models.qwen-tgi.extraArguments: --num-shard is decided by parallelism.tensor; use that",
     ),
     (
+        {f"{TGI}/extraArguments": ["--num-shards=2"]},
+        "models.qwen-tgi.extraArguments: --num-shards is no argument of TGI's launcher; give what follows "
+        "text-generation-launcher",
+    ),
+    (
         {f"{TGI}/extraArguments": ["--trust-remote-code"]},
         "models.qwen-tgi.extraArguments: --trust-remote-code is refused: code from the model's repository would run in the "
         "engine; take a model that TGI knows, or vLLM",
@@ -261,6 +268,25 @@ def test_versions_answer_to_the_name_of_their_route_from_the_start(root: Path, t
             "qwen-tgi": Track.STABLE,
             "qwen-vllm": Track.CANARY,
         }
+
+
+@pytest.mark.parametrize("kind", ["gatewayApi", "istio"])
+def test_steps_change_one_object(kind: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def at(step: int) -> dict[str, object]:
+        def edit(config: dict[str, Any]) -> None:
+            config["llm-platform:traffic"]["kind"] = kind
+            config["llm-platform:traffic"]["routes"]["chat"]["rollout"]["step"] = step
+            config["llm-platform:monitoring"] = {"kind": "standalone", "retentionDays": 7, "storageGib": 10}
+
+        made = build("migration", root, tmp_path, monkeypatch, edit=edit)
+        return {resource.urn: resource.inputs for resource in made.resources if resource.on_kubernetes}
+
+    stages = [at(step) for step in range(4)]
+    route = "HTTPRoute" if kind == "gatewayApi" else "VirtualService"
+    for one, other in itertools.pairwise(stages):
+        assert one.keys() == other.keys()
+        (changed,) = (urn for urn in one if one[urn] != other[urn])
+        assert changed.endswith(f":{route}::chat-route")
 
 
 @st.composite

@@ -5,13 +5,11 @@ import re
 from components.image_lock import locked
 from components.serving.engine_images import check_image
 from components.types import NodePool
-from planner.tgi.launcher import newest, oldest, release
+from planner.tgi.launcher import any_user, newest, oldest, release
 
 REPOSITORY = "ghcr.io/huggingface/text-generation-inference"
-TGI = "3.0.1"
-"""The last release whose image starts as any user. Later ones have their Python below /root, which only root may enter; nobody
-mended that before the project was archived (huggingface/text-generation-inference#3082)."""
-_ROOT_ALONE = (3, 1)
+TGI = any_user()
+"""The release that runs where nobody names another: the last whose image starts as any user."""
 _IMAGES_OF_ANY_SIZE = "CVE-2026-0599"
 _BOUNDED = (3, 3, 7)
 _OFFICIAL = re.compile(rf"{re.escape(REPOSITORY)}:v?(?P<release>\d+\.\d+\.\d+)(@.*)?")
@@ -35,7 +33,7 @@ def engine_image(image: str | None, version: str, pool: NodePool) -> str:
         raise ValueError(
             f"image: {image} is TGI {official['release']}, and the engine's version is {version}; use the same for both"
         )
-    if official and release(version) >= _ROOT_ALONE:
+    if official and release(version) > release(TGI):
         raise ValueError(
             f"image: {chosen} starts as root alone (huggingface/text-generation-inference#3082), and servers run as another "
             f"user; use {TGI}, or name an image of your own that others may start"
