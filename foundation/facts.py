@@ -1,12 +1,13 @@
 """What monitoring has to know of a stack, from its settings and its plan."""
 
 from components.accelerators.profiles import profile_of
-from components.monitoring.facts import ModelFacts, PoolFacts, StackFacts
+from components.monitoring.facts import ModelFacts, PoolFacts, RouteFacts, StackFacts
 from components.serving.groups import MultiNode, Task
 from components.types import NodePool
 from foundation.foundation import Foundation
 from planner.stack import ModelPlan, StackPlan
 from settings.cache import CacheKind
+from settings.routes import routes
 from settings.sections import Settings
 from settings.tenants import team_of
 
@@ -21,6 +22,10 @@ def facts(config: Settings, plan: StackPlan, below: Foundation, stack: str) -> S
         stack=stack,
         models=[_model(name, config, plan.models[name]) for name in config.models if name not in unseen],
         pools=[_pool(pool, config, plan) for pool in below.cluster.node_pools if pool.accelerator],
+        routes=[
+            RouteFacts(name=r.name, namespace=r.namespace, versions={version: r.track(version) for version in r.versions})
+            for r in routes(config).values()
+        ],
         prompts_logged=any(model.log_prompts for model in config.models.values()),
     )
 

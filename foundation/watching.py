@@ -19,8 +19,6 @@ from settings.clusters import ExistingClusterSettings
 from settings.routes import routes
 from settings.sections import Settings
 
-TRACK = "llm-platform/track"
-"""Label of a server's pods: which of two versions of a model it is."""
 _CONTROLLER_PORT = 8080
 """Where the charts of Karpenter and External Secrets have their metrics, by default."""
 
@@ -103,7 +101,8 @@ def _models(config: Settings) -> Iterator[Target]:
             namespaces=sorted({*map(config.namespace_of, config.models)}),
             pods=dict(SERVERS),
             port=PORT,
-            pod_labels={"track": TRACK},
+            # Not every series of every engine says of which model it is.
+            pod_labels={"model_name": INSTANCE},
             replicas=sum(model.most_replicas for model in config.models.values()),
         )
 

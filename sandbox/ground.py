@@ -18,6 +18,7 @@ from sandbox.aws.clusters import clusters
 from sandbox.charts import definitions
 from sandbox.control_plane import ControlPlane, storage
 from sandbox.control_plane.processes import tail
+from sandbox.controllers import load_balancers_k3s
 from sandbox.errors import SandboxError
 from sandbox.hosts import BASTION, Address, HostStatus, Lab
 from sandbox.project import Stack
@@ -76,6 +77,7 @@ class OnControlPlane:
         self._control_plane.start(binaries, self._stack.rehearsal.nodes)
         with self._control_plane.connect() as api:
             storage.offer(api, "standard")
+            load_balancers_k3s.offer(api)
             for chart in self._stack.brought:
                 definitions.install(api, chart)
 

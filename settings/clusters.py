@@ -40,7 +40,8 @@ class ExistingClusterSettings(Model):
     )
     brings: frozenset[Brought] = Field(
         frozenset(),
-        description="What is there and not installed again: prometheusOperator, keda, metricsServer, certManager, gatewayApi.",
+        description="What is there and not installed again: prometheusOperator, keda, metricsServer, certManager, gatewayApi, "
+        "istioAmbient (ztunnel and istio-cni).",
         examples=["[keda]"],
     )
     node_pools: Mapping[DnsLabel, NodePoolModel] = Field(default_factory=dict, description="Pools workloads may name.")

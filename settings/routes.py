@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from components.cluster.contract import Brought
+from components.monitoring.facts import Track
 from components.routing.config import Version, check_versions
 from components.routing.features import Feature, check_features, wanted
 from components.serving.groups import MultiNode, Task
@@ -14,13 +14,6 @@ from settings.traffic import RouteSettings, RoutingKind, TrafficSettings
 
 if TYPE_CHECKING:
     from settings.sections import Settings
-
-
-class Track(StrEnum):
-    """What a version of a route is while another takes over."""
-
-    STABLE = "stable"
-    CANARY = "canary"
 
 
 @dataclass(frozen=True, kw_only=True)

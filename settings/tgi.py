@@ -6,6 +6,7 @@ from pydantic import Field
 from pydantic.alias_generators import to_camel
 
 from components.inputs import Model
+from components.scaling import ScalerKind
 from components.serving.groups import Task
 from components.serving.placement import nodes_of_replica
 from components.serving.tgi.arguments import OWNED, check_environment, check_extra
@@ -78,6 +79,8 @@ def check_tgi(model: "ModelSettings", pool: NodePool) -> None:
         raise ValueError(f"parallelism.tensor: TGI runs on one node, and those of pool {pool.name} have fewer accelerators")
     if model.cache.kind is CacheKind.S3_STREAM:
         raise ValueError("cache.kind: TGI reads from a directory, and what is streamed has none; use e.g. s3Mount")
+    if model.scaling and model.scaling.kind is ScalerKind.KEDA:
+        raise ValueError("scaling.kind: keda asks for what vLLM measures, and TGI has other metrics; use kind: hpa, or replicas")
     if model.dtype == "float32":
         raise ValueError("dtype: TGI computes in float16 or bfloat16; use one of them, or leave it out")
     own, engine = model.engine.tgi or TgiSettings(), model.engine

@@ -9,8 +9,10 @@ from planner.tgi.parts import Finding, Kind, Part, Setting, Translation, verdict
 from planner.tgi.sources import Launch
 
 _LONGEST_NAME = 63
-_SHARED = ("source", "revision", "nodePool", "replicas", "parallelism", "maxModelLen", "maxNumBatchedTokens", "gpuMemoryUtilization")
-_SECRETS = ("tokenSecret", "apiKeySecret")
+_SHARED = (
+    *("source", "revision", "nodePool", "replicas", "parallelism", "maxModelLen", "maxNumBatchedTokens", "gpuMemoryUtilization"),
+    *("tokenSecret", "apiKeySecret"),
+)
 _COUNTS = {
     "--max-batch-size": ("maxNumSeqs",),
     "--max-batch-total-tokens": ("engine", "tgi", "maxBatchTotalTokens"),
@@ -32,7 +34,7 @@ def stay(launch: Launch, moved: Translation) -> Translation:
 
 
 def _parts(launch: Launch, moved: Mapping[str, Any]) -> Iterator[Part]:
-    for key in (*_SHARED, *_SECRETS):
+    for key in _SHARED:
         if key in moved:
             yield Setting((key,), deepcopy(moved[key]))
     yield Setting(("engine", "kind"), "tgi")

@@ -153,7 +153,9 @@ class _Controller:
         if request is None:
             wanted = objects.request_of(certificate, revision, name_of(key)[1], pki.new_request(spec, private))
             path = f"{_API}/namespaces/{name_of(certificate)[0]}/certificaterequests"
-            request = await self._made("requests", path, wanted)
+            request = await self._cluster.create("requests", path, wanted)
+            if request is None:
+                return  # the copy does not have it yet
         try:
             signed = self._sign(request, private, release)
         except _PendingError as pending:
@@ -191,8 +193,9 @@ class _Controller:
         pem = decoded(secret, "tls.key") if (spec.get("privateKey") or {}).get("rotationPolicy") == "Never" else b""
         if not pem or pki.key_mismatches(pki.load_key(pem), spec):
             pem = pki.new_key(spec)
-        namespace = name_of(certificate)[0]
-        made = await self._made("secrets", f"/api/v1/namespaces/{namespace}/secrets", objects.next_key(certificate, pem))
+        path = f"/api/v1/namespaces/{name_of(certificate)[0]}/secrets"
+        made = await self._cluster.create("secrets", path, objects.next_key(certificate, pem))
+        assert made is not None  # noqa: S101 - the server has chosen a name that is free
         await self._note(certificate, secret, {}, {"nextPrivateKeySecretName": name_of(made)[1]})
         return made
 
@@ -217,14 +220,6 @@ class _Controller:
             raise _PendingError(f"Failed to get certificate key pair: {error}") from None
         made, authority = pki.sign(request["spec"], base64.b64decode(request["spec"]["request"]), by)
         return {"certificate": base64.b64encode(made).decode(), "ca": base64.b64encode(authority).decode()}
-
-    async def _made(self, collection: str, path: str, manifest: Object) -> dict[str, Any]:
-        """Creates an object of which the server may choose the name."""
-        response = await self._client.post(path, json=manifest)
-        response.raise_for_status()
-        made: dict[str, Any] = response.json()
-        await self._cluster.merge(collection, f"{path}/{made['metadata']['name']}", {})  # it is in the copy from now on
-        return made
 
     async def _tell_request(self, request: Object, ready: tuple[str, str, str], more: dict[str, str]) -> None:
         path = _path("certificaterequests", name_of(request))

@@ -70,18 +70,17 @@ class Cluster:
         )
         return self._seen(collection, response)
 
-    async def create(self, collection: str, path: str, manifest: Object) -> None:
-        """Creates an object; one of the same name may be there already."""
+    async def create(self, collection: str, path: str, manifest: Object) -> dict[str, Any] | None:
+        """Creates an object, of which the server may choose the name; None where there is one of the same name already."""
         response = await self._client.post(path, params={"fieldManager": _MANAGER}, json=manifest)
-        if response.status_code != httpx.codes.CONFLICT:
-            self._seen(collection, response)
+        return None if response.status_code == httpx.codes.CONFLICT else self._seen(collection, response)
 
     async def merge(self, collection: str, path: str, change: Object) -> None:
         """Changes fields of an object, which may be gone already."""
         headers = {"Content-Type": "application/merge-patch+json"}
         response = await self._client.patch(path, params={"fieldManager": _MANAGER}, content=json.dumps(change), headers=headers)
         if response.status_code != httpx.codes.NOT_FOUND:
-            self._seen(collection, response)
+            self._seen(collection, response, new=False)
 
     async def delete(self, path: str, uid: str, propagation: str = "Background") -> None:
         """Deletes this very object; it may be gone already."""
@@ -90,12 +89,13 @@ class Cluster:
         if response.status_code not in (httpx.codes.NOT_FOUND, httpx.codes.CONFLICT):
             response.raise_for_status()
 
-    def _seen(self, collection: str, response: httpx.Response) -> dict[str, Any]:
+    def _seen(self, collection: str, response: httpx.Response, *, new: bool = True) -> dict[str, Any]:
         response.raise_for_status()
         obj: dict[str, Any] = response.json()
-        mirror = self._mirrors.get(collection)
-        if mirror is not None and mirror.objects is not None:
-            mirror.objects[obj["metadata"]["uid"]] = obj
+        mirror, uid = self._mirrors.get(collection), obj["metadata"]["uid"]
+        # What was there and is not any more has been deleted since: the watch may tell that before the answer comes.
+        if mirror is not None and mirror.objects is not None and (new or uid in mirror.objects):
+            mirror.objects[uid] = obj
         return obj
 
 

@@ -99,6 +99,7 @@ class _Controller:
     async def _finalize(self, classes: Mapping[str, Object], gateways: list[Object]) -> None:
         used = {each["spec"]["gatewayClassName"] for each in gateways}
         for name, of in classes.items():
+            of = self._cluster.find("classes", "", name) or of  # noqa: PLW2901 - as it is now
             before = of["metadata"].get("finalizers") or []
             after = [each for each in before if each != _FINALIZER] + ([_FINALIZER] if name in used else [])
             if set(before) != set(after):

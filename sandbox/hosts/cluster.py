@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from sandbox.control_plane import ControlPlane, storage
 from sandbox.control_plane.api import Api
 from sandbox.control_plane.files import write_private
+from sandbox.controllers import load_balancers_k3s
 from sandbox.errors import SandboxError
 from sandbox.hosts import k3s_config, node_files, nodes, tokens
 from sandbox.hosts.faults import Fault
@@ -172,6 +173,8 @@ class Cluster:
                 nodes.ship_runtimes(api)
             if "local-storage" not in disabled:
                 storage.offer(api, "local-path")
+            if "servicelb" not in disabled:
+                load_balancers_k3s.offer(api)
 
     def _found_or_join(self, host: Host, settings: Settings) -> None:
         """The first server makes the cluster, every other one is told which it joins."""

@@ -9,7 +9,7 @@ from tests.rehearsal.project import RehearsedProject
 from tests.rehearsal.route_watch import Gap, watching
 
 Config = dict[str, Any]
-Change = Callable[[Config], object]
+Change = Callable[[Config], None]
 
 ROUTE = "chat"
 """What clients ask for in every story."""

@@ -261,10 +261,13 @@ def _dark() -> dict[str, Any]:
 
 
 WRONG: Mapping[str, tuple[Raw, str]] = {
-    "no-secret": (_dark(), "InvalidCertificateRef: Secret gateway/nowhere does not exist"),
+    "no-secret": (
+        _dark(),
+        "InvalidCertificateRef: No valid secrets exist: certificate refs 0: Secret gateway/nowhere does not exist",
+    ),
     "no-service": (
         route("lost", RESOLVED, {"name": "v9"}),
-        "BackendNotFound: Failed to process route rule 0 backendRef 0: service",
+        "BackendNotFound: Failed to process route rule 0 backendRef 0: service models/v9",
     ),
     "no-grant": (route("thief", RESOLVED, {"name": "x", "namespace": "gateway"}), "RefNotPermitted"),
     "not-invited": (route("guest", ACCEPTED, {"name": "x"}, "gateway"), "NotAllowedByListeners"),
@@ -274,7 +277,7 @@ WRONG: Mapping[str, tuple[Raw, str]] = {
     ),
     "second-policy": (
         policy("BackendTrafficPolicy", "zzz", {"kind": "HTTPRoute", "name": "chat"}, timeout={"tcp": {"connectTimeout": "1s"}}),
-        "Conflicted: Unable to target HTTPRoute models/chat, another BackendTrafficPolicy has already attached to it",
+        "Conflicted: Unable to target HTTPRoute chat, another BackendTrafficPolicy has already attached to it",
     ),
     "outside": (
         waited(

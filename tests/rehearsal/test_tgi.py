@@ -156,3 +156,14 @@ def test_other_arguments_roll_its_pods_alone(stack: StackUnderTest, control_plan
     [after] = _answer(api, "llama-tgi")
     assert after != before
     assert _touched(rolled) == {"llama-tgi-server"}, rolled.changed
+
+
+def test_an_engine_is_not_exchanged_under_the_name_of_another(
+    stack: StackUnderTest, control_plane: ControlPlane, api: Api
+) -> None:
+    _up(stack, program(control_plane, "tgi", model_name="llama"))
+    before = _answer(api, "llama")
+    run = stack.up(program(control_plane, "vllm"))
+    assert not run.succeeded
+    assert any("cannot create Service models/llama: it exists already" in error for error in run.errors), run.errors
+    assert _answer(api, "llama") == before, "the old engine stopped to answer"

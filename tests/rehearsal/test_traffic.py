@@ -23,16 +23,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.routing.envoy_proxy import IMAGE
-from components.routing.paths import allowed_paths
-from components.serving.groups import Task
 from components.versions import ENVOY_GATEWAY
 from sandbox.toolchain import ensure
 from sandbox.toolchain.tools import tool_of
 from tests.traffic.client import answering, request, send
-from tests.traffic.engine import Turn
+from tests.traffic.engine import Turn, stream, talk, wait
 from tests.traffic.envoy import ENVOY
 from tests.traffic.tokens import Signer
-from tests.traffic.world import GIVEN, HOST, IDENTITY, KEY, V1, V2, World, world
+from tests.traffic.tricks import ALLOWED, DENIED, paths, requests
+from tests.traffic.world import HOST, IDENTITY, KEY, V1, V2, World, world
 from tests.waiting import eventually
 
 pytestmark = [
@@ -41,17 +40,6 @@ pytestmark = [
 ]
 
 PREFIX = "/teams/chat"
-ALLOWED = allowed_paths(Task.GENERATE)
-DENIED = (
-    *("/metrics", "/health", "/ping", "/load", "/version", "/docs", "/openapi.json", "/tokenize", "/detokenize", "/invocations"),
-    *("/pooling", "/classify", "/score", "/rerank", "/generative_scoring", "/pause", "/resume", "/is_paused", "/get_world_size"),
-    *("/scale_elastic_ep", "/init_weight_transfer_engine", "/update_weights", "/abort_requests", "/collective_rpc", "/sleep"),
-    *("/kv_event_sources", "/server_info", "/reset_prefix_cache", "/start_profile", "/tokenizer_info", "/"),
-    *("/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/v1/embeddings", "/v1/score", "/v1/rerank", "/v1", "/v2/rerank"),
-    *("/v1/audio/transcriptions", "/v1/files", "/v1/batches", "/inference/v1/generate", "/v1/completions/render"),
-    *(f"{path}{more}" for path in ALLOWED for more in ("/", "/x", ";x=/metrics")),
-)
-"""What an engine answers to as well (vllm-project/vllm, docs/usage/security.md), and kin of what is allowed."""
 BOTH = {V1: {"weight": 90}, V2: {"weight": 10, "headers": {"x-llm-version": "v2"}}}
 TIGHT = {"body_mib": 1, "idle_seconds": 1, "request_seconds": 3}
 
@@ -68,6 +56,10 @@ def here(made: World) -> World:
     return made
 
 
+def completion() -> bytes:
+    return request("/v1/chat/completions", HOST, "POST", {"Authorization": f"Bearer {KEY}"}, b'{"stream": true}')
+
+
 def test_proxy_and_translation_are_those_of_the_cluster() -> None:
     assert f"v{tool_of('egctl').version}" == ENVOY_GATEWAY
     [version] = re.findall(r":distroless-v([\d.]+)", IMAGE)
@@ -79,7 +71,7 @@ def test_proxy_and_translation_are_those_of_the_cluster() -> None:
 
 @pytest.mark.parametrize("prefix", [PREFIX, ""])
 def test_allowed_paths_and_no_others_reach_a_version(here: World, prefix: str) -> None:
-    here.serve(path=prefix)
+    here.serve({"path": prefix})
     for path in ALLOWED:
         for method in ("GET", "POST"):
             reply = here.ask(f"{prefix}{path}?limit=2", method=method, body=b"{}")
@@ -90,23 +82,6 @@ def test_allowed_paths_and_no_others_reach_a_version(here: World, prefix: str) -
         for asked in {path, prefix + path, f"{prefix}/v1/models/../..{path}", f"{prefix}/{path}"}:
             assert (asked, here.ask(asked, method="POST", body=b"{}").status) == (asked, 404)
     assert here.seen == []
-
-
-@st.composite
-def paths(draw: st.DrawFn) -> str:
-    """Written in ways that somebody on the way might read as another one."""
-    base = draw(st.sampled_from([*ALLOWED, *DENIED]))
-    detour = draw(st.sampled_from(["", "", "", "/..", "/../..", "/../../..", "/%2e%2e", "/..;", "/%2e./%2E."]))
-    if detour:
-        base += detour + draw(st.sampled_from([*ALLOWED, *DENIED]))
-    separators = st.sampled_from(["/"] * 8 + ["//", "/./", "/x/../", "%2f", "%2F", "%252f", "\\", "%5c", "/%2e/", "/;/", "/%00/"])
-    written = "".join(draw(separators) + part for part in base.split("/")[1:])
-    if draw(st.booleans()):
-        at = draw(st.integers(0, len(written) - 1))
-        written = written[:at] + f"%{ord(written[at]):02x}" + written[at + 1 :]
-    before = draw(st.sampled_from([""] * 6 + [f"https://{HOST}", f"http://{HOST}:80", "http://127.0.0.1:8000", "*", "@"]))
-    after = draw(st.sampled_from([""] * 6 + ["?", "?/../metrics", "#", "#/metrics", ";x", "%00", "%20", ":", "/", "/."]))
-    return before + written + after
 
 
 @settings(max_examples=500)
@@ -120,31 +95,7 @@ def test_no_way_of_writing_a_path_reaches_what_is_denied(made: World, path: str,
 
 def test_no_way_of_writing_a_request_reaches_what_is_denied(here: World) -> None:
     here.serve()
-    key = f"Authorization: Bearer {KEY}\r\n"
-    hidden = f"GET /metrics HTTP/1.1\r\nHost: {HOST}\r\n{key}\r\n"
-    good = f"POST /v1/models HTTP/1.1\r\nHost: {HOST}\r\n{key}"
-    for raw in (
-        f"{good}Content-Length: {len(hidden)}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}",
-        f"{good}Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n{hidden}",
-        f"{good}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{hidden}",
-        f"{good}Content-Length: 0\r\nContent-Length: {len(hidden)}\r\n\r\n{hidden}",
-        f"{good}Content-Length: 0\r\n\r\n{hidden}",
-        f"{good}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n{hidden}",
-        f"{good}Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n{hidden}",
-        f"{good}X-Original-Url: /metrics\r\nX-Rewrite-Url: /metrics\r\nX-Envoy-Original-Path: /metrics\r\n\r\n",
-        f"{good}X-Http-Method-Override: DELETE\r\n :path: /metrics\r\n\r\n",
-        f"GET /metrics HTTP/1.1\r\nHost: {HOST}\r\nHost: {HOST}\r\n{key}\r\n",
-        f"GET /v1/models HTTP/1.1\r\nHost: other.example.com\r\nHost: {HOST}\r\n{key}\r\n",
-        f"GET http://{HOST}/metrics HTTP/1.1\r\nHost: {HOST}\r\n{key}\r\n",
-        f"GET http://other.example.com/v1/models HTTP/1.1\r\nHost: {HOST}\r\n{key}\r\n",
-        f"GET /metrics HTTP/1.0\r\nHost: {HOST}\r\n{key}\r\n",
-        f"CONNECT {HOST}:8000 HTTP/1.1\r\nHost: {HOST}\r\n{key}\r\n{hidden}",
-        f"CONNECT /metrics HTTP/1.1\r\nHost: {HOST}\r\n{key}\r\n",
-        f"GET /metrics\r\n{key}\r\n",
-        f"GET /v1/models HTTP/1.1\r\n{key}\r\n",
-        f"GET /v1/models\0/../../metrics HTTP/1.1\r\nHost: {HOST}\r\n{key}\r\n",
-        f"GET /v1/models HTTP/1.1\nHost: {HOST}\n{key}\nGET /metrics HTTP/1.1\nHost: {HOST}\n\n",
-    ):
+    for raw in requests(HOST, f"Bearer {KEY}"):
         reply = here.send(raw.encode())
         assert (raw, {seen.path for seen in here.seen} <= {"/v1/models"}) == (raw, True)
         assert (raw, "other.example.com" in {seen.headers["Host"] for seen in here.seen}) == (raw, False)
@@ -191,16 +142,16 @@ def test_tokens_are_asked_for(here: World) -> None:
     here.identity.answer = partial(Turn.json, content=signer.keys)
     right = {"iss": f"https://{IDENTITY}", "aud": "llm-platform"}
     jwt = {"issuer": right["iss"], "jwks_uri": f"https://{IDENTITY}/keys", "audiences": ["llm-platform"]}
-    here.serve(GIVEN | {"auth": {"jwt": jwt}})
-    good = signer.token(**right)
+    here.serve(gateway={"auth": {"jwt": jwt}})
+    good = signer.token(right)
     for token in (
         KEY,
-        other.token(**right),
-        signer.token("none", **right),
-        signer.token(**right, lasts_s=-120),
-        signer.token(**{**right, "iss": "https://id.example.org"}),
-        signer.token(**{**right, "aud": "others"}),
-        signer.token(iss=right["iss"]),
+        other.token(right),
+        signer.token(right, "none"),
+        signer.token(right, lasts_s=-120),
+        signer.token(right | {"iss": "https://id.example.org"}),
+        signer.token(right | {"aud": "others"}),
+        signer.token({"iss": right["iss"]}),
         good[:-8],
     ):
         assert (token, here.ask(key=token).status) in {(token, 401), (token, 403)}
@@ -274,7 +225,7 @@ def test_silence_and_answers_last_as_long_as_they_may(here: World) -> None:
     here.serve()
     here.all_answer(lambda turn: stream(turn, never, 2.5))
     assert here.send(completion()).body == b"data: first\n\ndata: last\n\n"
-    here.serve(GIVEN | TIGHT, **TIGHT)
+    here.serve(TIGHT, TIGHT)
     here.all_answer(lambda turn: stream(turn, never))
     assert here.send(completion()).body == b"data: first\n\n"
     here.all_answer(lambda turn: wait(turn, never))
@@ -289,7 +240,7 @@ def test_silence_and_answers_last_as_long_as_they_may(here: World) -> None:
 
 
 def test_long_requests_are_refused(here: World) -> None:
-    here.serve(GIVEN | TIGHT, **TIGHT)
+    here.serve(TIGHT, TIGHT)
     whole, more = b"x" * 1_000_000, b"x" * 1_100_000
     assert here.ask("/v1/completions", method="POST", body=whole).status == 200
     assert here.seen[-1].body == whole
@@ -301,7 +252,7 @@ def test_long_requests_are_refused(here: World) -> None:
 
 
 def test_no_more_requests_in_a_minute_than_allowed(here: World) -> None:
-    here.serve(GIVEN | {"requests_per_minute": 3}, requests_per_minute=3)
+    here.serve({"requests_per_minute": 3})
     for path in ("/v1/models", "/v1/completions"):  # Envoy counts for each path
         assert [here.ask(path).status for _ in range(6)] == [200] * 3 + [429] * 3
     assert here.ask("/v1/models", key=None).status == 401
@@ -312,7 +263,7 @@ def test_no_more_requests_in_a_minute_than_allowed(here: World) -> None:
 
 
 def test_shares_are_those_of_the_weights(here: World) -> None:
-    here.serve(versions=BOTH)
+    here.serve({"versions": BOTH})
     asked = 2000
     found: Counter[str] = Counter()
     connection = http.client.HTTPSConnection(*here.address)
@@ -327,14 +278,14 @@ def test_shares_are_those_of_the_weights(here: World) -> None:
 
 
 def test_headers_pick_a_version(here: World) -> None:
-    here.serve(versions=BOTH)
+    here.serve({"versions": BOTH})
     assert {here.ask(headers={"X-LLM-Version": "v2"}).json["version"] for _ in range(50)} == {V2}
     others = Counter(here.ask(headers={"x-llm-version": "v3"}).json["version"] for _ in range(50))
     assert others[V1] > 25  # not picked, so by weight
 
 
 def test_what_an_engine_has_begun_is_never_asked_for_again(here: World) -> None:
-    here.serve(versions=BOTH)
+    here.serve({"versions": BOTH})
 
     def begin_and_hang_up(turn: Turn) -> None:
         turn.begin_stream()
@@ -353,7 +304,7 @@ def test_what_an_engine_has_begun_is_never_asked_for_again(here: World) -> None:
 
 
 def test_a_dead_version_is_noticed_by_those_alone_who_picked_it(here: World) -> None:
-    here.serve(versions=BOTH, dead=here.versions[V2])
+    here.serve({"versions": BOTH}, dead=here.versions[V2])
     found = Counter(here.ask(method="POST", body=b"{}").status for _ in range(200))
     # Two more attempts, each by weight again: one in a thousand finds nobody.
     assert found[200] + found[503] == 200
@@ -387,7 +338,7 @@ def test_a_rollout_loses_no_request_and_cuts_no_stream(here: World) -> None:
     def share(percent: int) -> Mapping[str, Any]:
         return {V1: {"weight": 100 - percent}, V2: {"weight": percent, "headers": {"x-llm-version": "v2"}}}
 
-    here.serve(versions=share(0))
+    here.serve({"versions": share(0)})
     here.all_answer(answer)
     with answering(here.address, completion(), here.trust, HOST) as listening, ThreadPoolExecutor(2) as clients:
         assert listening
@@ -395,7 +346,7 @@ def test_a_rollout_loses_no_request_and_cuts_no_stream(here: World) -> None:
         asking = [clients.submit(ask) for _ in range(2)]
         try:
             for percent, versions in ((10, {V1, V2}), (50, {V1, V2}), (100, {V2}), (0, {V1})):
-                here.serve(versions=share(percent))
+                here.serve({"versions": share(percent)})
                 begun = len(found)
                 eventually(lambda begun=begun: len(found) > begun + 60, within_s=30)  # type: ignore[misc]
                 assert {version for _, version in found[-30:]} <= versions
@@ -406,36 +357,3 @@ def test_a_rollout_loses_no_request_and_cuts_no_stream(here: World) -> None:
         go_on.set()
         assert listening.read() == b"\ndata: last\n\n"
     assert {status for status, _ in found} == {200}
-
-
-# --- What engines do ----------------------------------------------------------------------------------------------------
-
-
-def completion() -> bytes:
-    return request("/v1/chat/completions", HOST, "POST", {"Authorization": f"Bearer {KEY}"}, b'{"stream": true}')
-
-
-def stream(turn: Turn, then: threading.Event, wait_s: float = 20) -> None:
-    """Two pieces, and a silence between them."""
-    turn.begin_stream()
-    turn.piece("first")
-    then.wait(wait_s)
-    turn.piece("last")
-    turn.end_stream()
-
-
-def talk(turn: Turn, gone: threading.Event) -> None:
-    """Without an end, until nobody listens."""
-    turn.begin_stream()
-    try:
-        while not gone.wait(0.01):
-            turn.piece("more")
-    except OSError:
-        gone.set()
-        turn.hang_up()
-
-
-def wait(turn: Turn, then: threading.Event) -> None:
-    """Not a word."""
-    then.wait(20)
-    turn.hang_up()

@@ -50,6 +50,7 @@ def _actors(config: Settings, recording: Recording) -> Iterator[Pod]:
         given = release.inputs.get("values", {}).get("podLabels", {})
         for name, labels in TABLE["charts"][release.inputs["chart"].rpartition("/")[2]].items():
             yield Pod(name, release.inputs["namespace"], labels | given, (next(address),))
+            yield Pod(f"as {name}", "attack", labels | given, (next(address),))
     yield Pod("dns", "kube-system", {"k8s-app": "kube-dns"}, (next(address),))
     for name, peer in {"gateway": config.network_policies.gateway, "scraper": config.network_policies.scraper}.items():
         labels = dict(peer.pods) if peer else {"app": name}
@@ -59,7 +60,7 @@ def _actors(config: Settings, recording: Recording) -> Iterator[Pod]:
         yield Pod(f"as the {name}", "attack", labels, (next(address),))
     yield Pod("anybody", "attack", {}, (next(address),))
     for name in config.models:
-        for app in ("vllm", "model-download", "model-verification"):
+        for app in ("vllm", "tgi", "model-download", "model-verification"):
             labels = {"app.kubernetes.io/name": app, "app.kubernetes.io/instance": name}
             ours = {**labels, "app.kubernetes.io/part-of": "llm-platform"}
             yield Pod(f"as {app}/{name}", "attack", ours, (next(address),))
@@ -130,8 +131,10 @@ def _told(stack: str) -> dict[Flow, str]:
     found: dict[Flow, str] = {}
     for line in [*TABLE["everywhere"], *_flat(TABLE["stacks"][stack])]:
         for model, source, destination in itertools.product(config.models, _several(line["from"]), _several(line["to"])):
-            here, there = (end.format(model=model, space=config.namespace_of(model)) for end in (source, destination))
-            found[Flow(here, there, line["ports"])] = line["why"]
+            engine = "tgi" if config.models[model].engine.by_tgi else "vllm"
+            if line.get("engine", engine) == engine:
+                ends = (end.format(model=model, space=config.namespace_of(model), engine=engine) for end in (source, destination))
+                found[Flow(*ends, line["ports"])] = line["why"]
     return found
 
 

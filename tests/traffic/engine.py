@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPMessage
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.traffic.resources import LOOPBACK, Address
@@ -18,7 +18,7 @@ class Seen:
 
     method: str
     path: str
-    headers: HTTPMessage
+    headers: Message
     body: bytes
 
 
@@ -83,7 +83,7 @@ class Turn(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
-for each in ("GET", "POST", "DELETE", "OPTIONS"):
+for each in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"):
     setattr(Turn, f"do_{each}", Turn.take)
 
 
@@ -124,3 +124,29 @@ def engine(name: str, tls: ssl.SSLContext | None = None) -> Iterator[Engine]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def stream(turn: Turn, then: threading.Event, wait_s: float = 20) -> None:
+    """Two pieces, and a silence between them."""
+    turn.begin_stream()
+    turn.piece("first")
+    then.wait(wait_s)
+    turn.piece("last")
+    turn.end_stream()
+
+
+def talk(turn: Turn, gone: threading.Event) -> None:
+    """Without an end, until nobody listens."""
+    turn.begin_stream()
+    try:
+        while not gone.wait(0.01):
+            turn.piece("more")
+    except OSError:
+        gone.set()
+        turn.hang_up()
+
+
+def wait(turn: Turn, then: threading.Event) -> None:
+    """Not a word."""
+    then.wait(20)
+    turn.hang_up()

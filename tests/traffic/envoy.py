@@ -64,15 +64,8 @@ class Proxy:
             self._process.wait(30)
 
     def _start(self) -> None:
-        command = [
-            str(ENVOY),
-            "--config-path",
-            str(self.folder / "bootstrap.json"),
-            "--concurrency",
-            "2",
-            "--disable-hot-restart",
-        ]
-        command += ["--admin-address-path", str(self.folder / "admin"), "--log-level", "warning"]
+        command = [str(ENVOY), "--config-path", str(self.folder / "bootstrap.json"), "--disable-hot-restart"]
+        command += ["--admin-address-path", str(self.folder / "admin"), "--log-level", "warning", "--concurrency", "2"]
         command += ["--file-flush-interval-msec", "100"]
         with (self.folder / "envoy.log").open("ab") as log:  # Envoy opens it once more
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

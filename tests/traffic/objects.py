@@ -1,4 +1,4 @@
-"""All that one gateway with its routes is in a cluster: the objects of the components, and those that others make."""
+"""Objects beside those of a gateway and its routes, which others make in a cluster."""
 
 import base64
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What Envoy Gateway makes, as files that an Envoy on loopback reads: other addresses and ports, and who is believed; nothing else."""
+"""What Envoy Gateway makes, as files that an Envoy on loopback reads: with other addresses, ports and certificates to believe."""
 
 import base64
 import copy

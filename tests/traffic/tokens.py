@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +21,10 @@ class Signer:
     def keys(self) -> dict[str, Any]:
         """What tokens are checked with (RFC 7517)."""
         numbers = self.key.public_key().public_numbers()
-        parts = {
-            name: _base64(value.to_bytes((value.bit_length() + 7) // 8)) for name, value in (("n", numbers.n), ("e", numbers.e))
-        }
-        return {"keys": [{"kty": "RSA", "alg": "RS256", "use": "sig", "kid": "stand-in", **parts}]}
+        modulus, exponent = (_base64(value.to_bytes((value.bit_length() + 7) // 8)) for value in (numbers.n, numbers.e))
+        return {"keys": [{"kty": "RSA", "alg": "RS256", "use": "sig", "kid": "stand-in", "n": modulus, "e": exponent}]}
 
-    def token(self, algorithm: str = "RS256", lasts_s: int = 600, **claims: Any) -> str:
+    def token(self, claims: Mapping[str, str], algorithm: str = "RS256", lasts_s: int = 600) -> str:
         """A token of that (RFC 7519); nothing signs it for `none`."""
         head = {"typ": "JWT", "alg": algorithm, "kid": "stand-in"}
         said = ".".join(_base64(json.dumps(each).encode()) for each in (head, {"exp": int(time.time()) + lasts_s, **claims}))

@@ -1,8 +1,8 @@
 """What Envoy Gateway makes of objects: the configuration of its proxies, and what it says about each object.
 
-Its own command `egctl experimental translate` does it (envoyproxy/gateway, internal/cmd/egctl/translate.go), with the code that the
-controller runs in a cluster. It knows no EndpointSlice, so the address of a Service stands for its pods; and no labels of namespaces,
-so what selects them by their names is written otherwise.
+Its own command `egctl experimental translate` does it (envoyproxy/gateway, internal/cmd/egctl/translate.go), with the code that
+the controller runs in a cluster. It knows no EndpointSlice, so the address of a Service stands for its pods; and no labels of
+namespaces, so what selects them by their names is written otherwise.
 """
 
 import copy
@@ -17,14 +17,8 @@ import yaml
 
 Object = Mapping[str, Any]
 _TROUBLE: Final = {"Conflicted", "OverlappingTLSConfig", "PartiallyInvalid", "Warning"}
-"""Conditions that tell of trouble where they are true. All others are promises, but for *Overridden*: a policy of a route takes the
-place of its gateway's."""
-_GROUPS: Final = {
-    "ListenersConfigDump": ("dynamicListeners", "listener"),
-    "RoutesConfigDump": ("dynamicRouteConfigs", "routeConfig"),
-    "ClustersConfigDump": ("dynamicActiveClusters", "cluster"),
-    "EndpointsConfigDump": ("dynamicEndpointConfigs", "endpointConfig"),
-}
+"""Conditions that tell of trouble where they are true. All others are promises, but for *Overridden*: a policy of a route takes
+the place of its gateway's."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +46,12 @@ def translate(egctl: Path, objects: Sequence[Object], folder: Path) -> Translati
     [dump] = answer.pop("xds").values()
     parts = {config["@type"].rpartition(".")[2]: config for config in dump["configs"]}
     return Translation(
-        parts["BootstrapConfigDump"]["bootstrap"],
-        *([_inner(each, key) for each in parts.get(part, {}).get(group, [])] for part, (group, key) in _GROUPS.items()),
-        list(_refusals(answer)),
+        bootstrap=parts["BootstrapConfigDump"]["bootstrap"],
+        listeners=[each["activeState"]["listener"] for each in parts["ListenersConfigDump"]["dynamicListeners"]],
+        routes=[each["routeConfig"] for each in parts["RoutesConfigDump"]["dynamicRouteConfigs"]],
+        clusters=[each["cluster"] for each in parts["ClustersConfigDump"]["dynamicActiveClusters"]],
+        endpoints=[each["endpointConfig"] for each in parts["EndpointsConfigDump"]["dynamicEndpointConfigs"]],
+        refusals=list(_refusals(answer)),
     )
 
 
@@ -71,11 +68,6 @@ def _without_labels(each: Object, namespaces: Set[str]) -> Object:
             assert namespaces - own <= set(named["values"]), "a route is where the gateway takes none from"
             listener["allowedRoutes"]["namespaces"] = {"from": "All"}
     return gateway
-
-
-def _inner(each: dict[str, Any], key: str) -> dict[str, Any]:
-    found: dict[str, Any] = each.get("activeState", each)[key]
-    return found
 
 
 def _refusals(answer: Mapping[str, Any]) -> Iterator[str]:

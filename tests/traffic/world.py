@@ -25,12 +25,21 @@ IDENTITY: Final = "id.example.com"
 KEY: Final = "sk-of-team-a"
 _ADDRESSES: Final = {V1: "10.96.0.11", V2: "10.96.0.12"}
 _CERTIFICATE: Final = pair([HOST, IDENTITY])
-GIVEN: Final[GatewayArgs] = {
+Changes = Mapping[str, Any]
+UNCHANGED: Final[Changes] = {}
+_GATEWAY: Final[GatewayArgs] = {
     "namespace_name": GATEWAY,
     "model_namespaces": [MODELS],
     "hosts": [HOST],
     "tls_secret_name": "certificate",
     "auth": {"api_key_secret_name": "keys"},
+}
+_ROUTE: Final[RouteArgs] = {
+    "route_name": "chat",
+    "namespace_name": MODELS,
+    "gateway": {"name": "gateway", "namespace_name": GATEWAY, "implementation": Implementation.ENVOY_GATEWAY, "tls": True},
+    "host": HOST,
+    "versions": {V1: {"weight": 100}},
 }
 
 
@@ -48,28 +57,12 @@ class World:
     _served: tuple[Any, ...] = ()
     _address: Address = ("", 0)
 
-    def serve(self, gateway: GatewayArgs = GIVEN, dead: Collection[Engine] = (), **route: Any) -> None:
-        """Makes the gateway and the route what these inputs say, the first version alone where no versions are named.
-
-        Nothing listens where `dead` replicas were.
-        """
-        args: RouteArgs = {
-            "route_name": "chat",
-            "namespace_name": MODELS,
-            "gateway": {
-                "name": "gateway",
-                "namespace_name": GATEWAY,
-                "implementation": Implementation.ENVOY_GATEWAY,
-                "tls": True,
-            },
-            "host": HOST,
-            "versions": {V1: {"weight": 100}},
-            **route,  # type: ignore[typeddict-item]
-        }
-        wanted = (repr(gateway), repr(args), [each.address for each in dead])
+    def serve(self, route: Changes = UNCHANGED, gateway: Changes = UNCHANGED, dead: Collection[Engine] = ()) -> None:
+        """Makes route and gateway what they are usually, with these changes; nothing listens where `dead` replicas were."""
+        wanted = (repr(route), repr(gateway), [each.address for each in dead])
         if wanted == self._served:
             return
-        made = objects_of(gateway, args)
+        made = objects_of(GatewayConfig.model_validate({**_GATEWAY, **gateway}), RouteConfig.model_validate({**_ROUTE, **route}))
         replicas = {
             _ADDRESSES[name]: [self.nobody if each in dead else each.address for each in engines]
             for name, engines in self.versions.items()
@@ -117,17 +110,15 @@ class World:
         return itertools.chain.from_iterable(self.versions.values())
 
 
-def objects_of(gateway: GatewayArgs, route: RouteArgs) -> list[Object]:
-    """Everything that is in a cluster for these inputs."""
-    config = GatewayConfig.model_validate(gateway)
-    route_config = RouteConfig.model_validate(route)
+def objects_of(gateway: GatewayConfig, route: RouteConfig) -> list[Object]:
+    """Everything that is in a cluster for these."""
     return [
         *map(namespace, (GATEWAY, MODELS)),
         *(service(name, address) for name, address in _ADDRESSES.items()),
         secret("certificate", _CERTIFICATE, "kubernetes.io/tls"),
         secret("keys", {"team-a": KEY}),
-        *gateway_objects(config, "gateway").values(),
-        *route_objects(route_config).values(),
+        *gateway_objects(gateway, "gateway").values(),
+        *route_objects(route).values(),
     ]
 
 

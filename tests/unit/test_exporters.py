@@ -288,7 +288,7 @@ def test_rules_can_tell_the_pool_of_a_node_and_the_model_of_a_pod(root: Path) ->
     assert nodes.startswith("nodes=[")
     assert "example.com/kind" in nodes
     assert nodes.count("llm-platform/pool") == 1
-    assert pods == "pods=[app.kubernetes.io/instance,app.kubernetes.io/name,llm-platform/track]"
+    assert pods == "pods=[app.kubernetes.io/instance,app.kubernetes.io/name]"
 
 
 # --- targets and settings ---------------------------------------------------------------------------------------------
@@ -377,7 +377,7 @@ def test_beside_a_prometheus_that_is_there_objects_are_counted_once_and_the_labe
         assert [text.partition("--metric-labels-allowlist=")[2] for text in told] == [
             "nodes=[example.com/card,karpenter.sh/capacity-type,karpenter.sh/nodepool,llm-platform/pool,"
             "node.kubernetes.io/instance-type,topology.kubernetes.io/zone],"
-            "pods=[app.kubernetes.io/instance,app.kubernetes.io/name,llm-platform/track]"
+            "pods=[app.kubernetes.io/instance,app.kubernetes.io/name]"
         ]
 
 

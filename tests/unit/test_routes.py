@@ -222,8 +222,7 @@ MISTAKES: list[tuple[Edits, str]] = [
     ),
     (
         {f"{TGI}/extraArguments": ["--num-shards=2"]},
-        "models.qwen-tgi.extraArguments: --num-shards is no argument of TGI's launcher; give what follows "
-        "text-generation-launcher",
+        "models.qwen-tgi.extraArguments: --num-shards is no argument of TGI's launcher; did you mean --num-shard?",
     ),
     (
         {f"{TGI}/extraArguments": ["--trust-remote-code"]},

@@ -128,7 +128,7 @@ FAULTS: list[tuple[dict[str, object], str]] = [
     (
         {"models/qwen2-5-7b/apiKeySecret": ...},
         "secrets.items.clients is used by nothing; remove it, name it in tokenSecret or apiKeySecret of a model, "
-        "or give it namespaces",
+        "in an app, or give it namespaces",
     ),
     (
         {"secrets/items/gateway/namespaces": ["modles"]},

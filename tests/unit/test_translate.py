@@ -1,6 +1,7 @@
 """TGI's launches on vLLM: every argument has a verdict, every entry is one a stack file takes, and no secret is told."""
 
 import json
+import re
 import string
 import sys
 from collections.abc import Callable
@@ -514,3 +515,17 @@ def test_what_cannot_be_read_is_one_sentence(run: Run, arguments: list[str], sen
     assert (code, out) == (2, "")
     assert sentence in err
     assert err.count("\n") == 1
+
+
+def test_the_page_shows_what_the_command_prints(run: Run, root: Path, tmp_path: Path) -> None:
+    page = (root / "docs/migrating-from-tgi.md").read_text()
+    manifest = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[0]
+    (tmp_path / "tgi.yaml").write_text(manifest)
+    command, shown = re.findall(r"```\n\$ python -m planner translate (.*?[^\\])\n(.*?)```", page, re.DOTALL)[0]
+    words = command.replace("\\\n", " ").replace("tgi.yaml", str(tmp_path / "tgi.yaml")).split()
+    code, out, _ = run(*words)
+    assert code == 0
+    lines = out.splitlines()
+    assert [line for line in shown.splitlines() if line.strip() != "…" and line not in lines] == []
+    told = sum(len(verdicts()[verdict]) for verdict in ("translated", "dropped", "refused"))
+    assert f"has all {told}, each with its reason" in page
