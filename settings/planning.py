@@ -6,6 +6,7 @@ from pathlib import Path
 from components.inputs import InputError
 from components.serving.groups import MultiNode, Task
 from components.serving.media import check_encoders
+from components.serving.tgi.image import check_text_alone
 from components.storage.download_job import vocabularies_of
 from components.types import Accelerator, NodePool, SharingKind
 from components.versions import VLLM
@@ -107,6 +108,11 @@ def _stack_model(settings: Settings, name: str, model: ModelSettings, root: Path
     pool = settings.cluster.pool(model.node_pool)
     instance = settings.cluster.instance_type(model.node_pool)
     planned = _planned_model(model, root)
+    if model.engine.by_tgi:
+        try:
+            check_text_alone(planned.architecture.encoders, model.engine.version, model.source)
+        except ValueError as error:
+            raise RequestError(str(error)) from None
     if model.media:
         try:
             check_encoders(model.media, planned.architecture.encoders, model.source)

@@ -57,7 +57,8 @@ end
 
 -- Whether an engine writes it: by the labels of its pod, by its form, or because the API did not tell whose it is.
 local function from_engine(pod, labels, fields, text)
-  if pod.pod_id == nil or labels["app.kubernetes.io/name"] == "vllm" or text:find("^%b() %u+ %d") then
+  local serves = labels["app.kubernetes.io/component"] == "model-server" or labels["app.kubernetes.io/name"] == "vllm"
+  if pod.pod_id == nil or serves or text:find("^%b() %u+ %d") then
     return true
   end
   return fields ~= nil and type(fields.name) == "string" and fields.name:sub(1, 5) == "vllm."

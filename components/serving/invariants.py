@@ -15,7 +15,8 @@ from planner.drain import SPOT_NOTICE, Drain
 
 WEIGHTS, START = "llm-platform/weights-gib", "llm-platform/start-seconds"
 """Annotations of a server: the size of its weights, and how long its container is predicted to take to its first answer."""
-
+DRAIN = "llm-platform/drain-seconds"
+"""Annotation of a server whose engine has no such flag: what requests in flight are granted."""
 MOST_REPLICAS = "llm-platform/max-replicas"
 """Annotation of a server whose replicas an autoscaler sets: the most it may ask for."""
 
@@ -102,7 +103,7 @@ def _tolerates(server: _Server) -> Iterator[str]:
 
 def _stops(server: _Server) -> Iterator[str]:
     stop = (server.engine.get("lifecycle") or {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-    timeout = int(_flag(server, "--shutdown-timeout") or 0)
+    timeout = int(_flag(server, "--shutdown-timeout") or server.annotations.get(DRAIN) or 0)
     if not stop:
         yield "nothing waits before the engine stops, so requests reach a pod that is going; add a preStop sleep"
     if not timeout:
@@ -190,7 +191,7 @@ def _headroom(servers: Sequence[_Server]) -> Iterator[Broken]:
                 )
 
 
-_PARALLEL = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size")
+_PARALLEL = ("--num-shard", "--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size")
 _TEARDOWN = Drain().teardown
 
 

@@ -110,7 +110,7 @@ def found(start: int, events: Mapping[str, Iterable[tuple[int, bool, Object]]], 
             state[kind][name] = obj
         if number + 1 < len(whole) and (whole[number + 1][0] <= start or whole[number + 1][0] == version):
             continue
-        routes = [state[kind].get((namespace, route)) for kind in ("HTTPRoute", "VirtualService")]
+        routes = [state.get(kind, {}).get((namespace, route)) for kind in ("HTTPRoute", "VirtualService")]
         now = {problem for each in routes if each for problem in problems(each, state["Service"], state["EndpointSlice"])}
         if existed and not any(routes):
             now = {f"{route} is gone"}

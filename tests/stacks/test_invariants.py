@@ -19,6 +19,6 @@ def test_no_invariant_is_broken(stack: str, recordings: Mapping[str, Recording])
     pools = [config.cluster.pool(name) for name in config.cluster.node_pools]
     objects = named_objects(recordings[stack])
     named = [obj for obj in objects if obj["kind"] in ("Deployment", "LeaderWorkerSet")]
-    servers = [obj for obj in named if obj["metadata"]["labels"]["app.kubernetes.io/name"] == "vllm"]
+    servers = [obj for obj in named if obj["metadata"]["labels"]["app.kubernetes.io/component"] == "model-server"]
     assert len(servers) == len(config.models)
     assert broken(objects, pools) == []

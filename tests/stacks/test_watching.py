@@ -14,7 +14,9 @@ from components.monitoring.signals import known
 from tests.conftest import ROOT
 from tests.promql import metric_names, promtool
 from tests.recorder import Recording
-from tests.stacks.program import STACKS
+from tests.stacks.program import STACKS, build
+
+WATCHED = [stack for stack in STACKS if stack != "migration"]
 
 
 def _groups(recording: Recording) -> Iterator[dict[str, Any]]:
@@ -35,13 +37,18 @@ def _dashboards(recording: Recording) -> Iterator[dict[str, Any]]:
                 yield json.loads(text)
 
 
-@pytest.mark.parametrize("stack", STACKS)
-def test_rules_are_right_and_read_what_somebody_says(stack: str, recordings: Mapping[str, Recording], tmp_path: Path) -> None:
-    groups = [*_groups(recordings[stack])]
-    file = tmp_path / "rules.yaml"
+def _rules(recording: Recording, directory: Path) -> list[dict[str, Any]]:
+    """All rules, which promtool took."""
+    groups = [*_groups(recording)]
+    file = directory / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": groups}))
     promtool("check", "rules", "--lint=all", "--lint-fatal", file)
-    rules = [rule for group in groups for rule in group["rules"]]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("stack", WATCHED)
+def test_rules_are_right_and_read_what_somebody_says(stack: str, recordings: Mapping[str, Recording], tmp_path: Path) -> None:
+    rules = _rules(recordings[stack], tmp_path)
     config = settings.from_file(ROOT / settings.stack_file(stack), stack)
     engines = {name for model in config.models.values() for name in known(model.engine.version)}
     said = known_metrics() | engines | {rule["record"] for rule in rules if "record" in rule}
@@ -53,7 +60,25 @@ def test_rules_are_right_and_read_what_somebody_says(stack: str, recordings: Map
     } - {name for name, change in (config.monitoring.alerts if config.monitoring else {}).items() if change.enabled is False}
 
 
-@pytest.mark.parametrize("stack", STACKS)
+def test_versions_of_a_route_are_compared(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def watched(config: dict[str, Any]) -> None:
+        config["llm-platform:monitoring"] = {"kind": "standalone"}
+
+    rules = _rules(build("migration", root, tmp_path, monkeypatch, edit=watched), tmp_path)
+    tracks = {
+        (rule["labels"]["route"], rule["labels"]["model_name"]): rule["labels"]["track"]
+        for rule in rules
+        if rule.get("record") == "llm:version:info"
+    }
+    assert tracks == {("chat", "qwen-tgi"): "stable", ("chat", "qwen-vllm"): "canary"}
+    assert "CanaryWorseThanStable" in {rule.get("alert") for rule in rules}
+
+
+def test_a_stack_without_monitoring_has_no_rules(recordings: Mapping[str, Recording]) -> None:
+    assert [*_groups(recordings["migration"])] == []
+
+
+@pytest.mark.parametrize("stack", WATCHED)
 def test_a_stack_has_its_dashboards(stack: str, recordings: Mapping[str, Recording]) -> None:
     found = {board["uid"]: board for board in _dashboards(recordings[stack])}
     assert set(found) == {"llm-fleet", "llm-model", "llm-accelerator", "llm-cost", "llm-capacity"}

@@ -1,6 +1,6 @@
-"""The rehearsed controllers of traffic, judged by what their projects publish.
+"""The rehearsed Envoy Gateway, judged by what its project publishes.
 
-Envoy Gateway's own test data says what it tells of hundreds of gateways, routes and policies, and what it makes of some.
+Its own test data says what it tells of hundreds of gateways, routes and policies, and what it makes of them.
 """
 
 import io
@@ -11,16 +11,20 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from sandbox.controllers import envoy_gateway_listeners as listeners_of
 from sandbox.controllers import envoy_gateway_policies as policies_of
 from sandbox.controllers import envoy_gateway_routes as routes_of
+from sandbox.controllers.cluster import Cluster
 from sandbox.controllers.envoy_gateway_pods import OWNER, Installed, Manifest, Wanted
 from sandbox.controllers.envoy_gateway_proxies import manifests, wanted
 from sandbox.controllers.envoy_gateway_seen import Seen
 from sandbox.controllers.envoy_gateway_targets import target
-from sandbox.controllers.gateway_api import name_of
+from sandbox.controllers.envoy_gateway_watch import Watched
+from sandbox.controllers.gateway_api import name_of, selects
 from sandbox.toolchain.modules import ModuleFiles, ensure_files
 from sandbox.toolchain.tools import UnavailableError
 
@@ -70,8 +74,8 @@ def _files(pattern: str) -> list[Path]:
 
 
 def _load(file: Path) -> dict[str, Any]:
-    found = yaml.load(file.read_text("utf-8"), Loader=yaml.CSafeLoader)
-    return _without_nulls(found or {})
+    found: dict[str, Any] = yaml.load(file.read_text("utf-8"), Loader=yaml.CSafeLoader) or {}
+    return {key: _without_nulls(each) for key, each in found.items() if each is not None}
 
 
 def _without_nulls(value: Any) -> Any:
@@ -203,14 +207,14 @@ def test_policies_are_told_what_envoy_gateway_tells_them() -> None:
 def test_proxies_are_those_that_envoy_gateway_asks_for() -> None:
     """Names, labels, annotations and ports of `infraIR`, which it makes proxies from."""
     compared = 0
-    for name, (given, expected) in _cases().items():
-        if {"envoyProxyForGatewayClass", "envoyProxiesForGateways"} & given.keys():
+    for name, (there, expected) in _cases().items():
+        if {"envoyProxyForGatewayClass", "envoyProxiesForGateways"} & there.keys():
             continue  # some of them cannot be had, which is not played
-        _, listeners, _ = _judged(given)
+        _, listeners, _ = _judged(there)
         infrastructure = {key: each["proxy"] for key, each in (expected.get("infraIR") or {}).items()}
         refused = {name_of(each) for each in expected.get("gateways") or [] if "UnsupportedAddress" in str(_status(each))}
         served = {name_of(each.gateway) for each in listeners} - refused
-        for gateway in (each for each in given.get("gateways", []) if name_of(each) in served):
+        for gateway in (each for each in there.get("gateways", []) if name_of(each) in served):
             published = infrastructure["/".join(name_of(gateway))]
             own = [each for each in listeners if each.gateway is gateway]
             beside = "gateway-namespace-mode" in name
@@ -280,3 +284,48 @@ def _comparable(obj: Manifest) -> Manifest:
     if obj["kind"] == "Service":
         found["spec"]["ports"] = [each["name"] for each in obj["spec"]["ports"]]
     return found
+
+
+# --- What is seen ------------------------------------------------------------------------------------------------------
+
+LABELS = st.dictionaries(st.sampled_from("abc"), st.sampled_from("xyz"))
+
+
+@given(labels=LABELS, wanted_labels=LABELS)
+def test_selectors_take_what_kubernetes_says_they_take(labels: dict[str, str], wanted_labels: dict[str, str]) -> None:
+    assert selects({"matchLabels": wanted_labels}, labels) == (wanted_labels.items() <= labels.items())
+    for key in "abc":
+        for values in (["x"], ["x", "y"]):
+            taken = selects({"matchExpressions": [{"key": key, "operator": "In", "values": values}]}, labels)
+            left = selects({"matchExpressions": [{"key": key, "operator": "NotIn", "values": values}]}, labels)
+            assert (taken, left) == (labels.get(key) in values, labels.get(key) not in values)
+        there = selects({"matchExpressions": [{"key": key, "operator": "Exists"}]}, labels)
+        missing = selects({"matchExpressions": [{"key": key, "operator": "DoesNotExist"}]}, labels)
+        assert (there, missing) == (key in labels, key not in labels)
+
+
+class _Cluster(Cluster):
+    """A cluster with these namespaces, and a Secret and a route in each."""
+
+    def __init__(self, namespaces: Mapping[str, dict[str, str]]) -> None:
+        self._namespaces = namespaces
+
+    def all(self, collection: str, namespace: str = "") -> list[dict[str, Any]]:
+        if collection == "namespaces":
+            return [{"metadata": {"name": name, "labels": labels}} for name, labels in self._namespaces.items()]
+        return [{"metadata": {"name": "one", "namespace": name}} for name in self._namespaces]
+
+
+@pytest.mark.parametrize(
+    ("watch", "routes"),
+    [
+        ({}, {"system", "models", "others"}),
+        ({"type": "Namespaces", "namespaces": ["models"]}, {"models"}),
+        ({"type": "NamespaceSelector", "namespaceSelector": {"matchLabels": {"team": "a"}}}, {"others"}),
+    ],
+)
+def test_namespaces_that_are_not_watched_are_not_seen(watch: Manifest, routes: set[str]) -> None:
+    watched = Watched(_Cluster({"system": {}, "models": {}, "others": {"team": "a"}}), watch, "system")
+    assert {name_of(each)[0] for each in watched.all("routes")} == routes
+    assert {name_of(each)[0] for each in watched.all("secrets")} == routes | {"system"}
+    assert (watched.find("routes", "models", "one") is not None) == ("models" in routes)

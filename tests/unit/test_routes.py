@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import settings
 from components.inputs import InputError
-from settings.routes import Track, names_by_route, routes
+from components.monitoring.facts import Track
+from settings.routes import names_by_route, routes
 from settings.traffic import RouteSettings
 from tests.stacks.program import build
 

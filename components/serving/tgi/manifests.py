@@ -7,13 +7,11 @@ import pulumi
 
 from components.pods import resources, restricted_container, scratch
 from components.serving.arguments import PORT
-from components.serving.invariants import ENGINE
+from components.serving.invariants import DRAIN, ENGINE
 from components.serving.manifests import SCRATCH_MIB, Around, annotations, key_file, mounted, template
 from components.serving.probes import probes
 from components.serving.tgi.config import ServerConfig
 
-DRAIN = "llm-platform/drain-seconds"
-"""Annotation of a server: what its engine gives requests in flight, which some releases of TGI have no argument for."""
 LAUNCHER = "text-generation-launcher"
 HOME = "/home/tgi"
 _SCRATCH = {"tmp": "/tmp", "home": HOME}  # noqa: S108 - paths inside the container
