@@ -112,8 +112,12 @@ class _Building:
         self._config, self._traffic, self._below, self._rooms = config, traffic, below, rooms
         self._secrets, self._space = secrets, config.namespaces.gateway
         self._on_cluster = pulumi.ResourceOptions(provider=below.provider)
-        self._control = _in(config.namespaces.controllers, below, secrets)
         self._front = _in(self._space, below, secrets)
+
+    @property
+    def _control(self) -> TrafficControllerArgs:
+        """Where controllers run; a stack that needs none has no such namespace."""
+        return _in(self._config.namespaces.controllers, self._below, self._secrets)
 
     def certificates(self) -> list[pulumi.Resource]:
         """What makes them, where the cluster does not bring it."""

@@ -95,7 +95,10 @@ def route_objects(config: RouteConfig) -> dict[str, Object]:
     """
     pools = {name: version for name, version in config.versions.items() if config.inference_pool}
     found = {f"pool-{name}": _pool(config, name, version) for name, version in pools.items()}
-    rules = [each for rule in config.rules() for each in _rules(config, rule)]
+    # By headers last: the order decides nothing here, and Envoy Gateway calls its clusters by it, so the shares would move to
+    # clusters that are just being made, and answer 503, whenever a rule by headers comes or goes before them.
+    ordered = sorted(config.rules(), key=lambda rule: bool(rule.headers))
+    rules = [each for rule in ordered for each in _rules(config, rule)]
     if len(rules) > _MOST_RULES:
         raise ValueError(
             f"versions: by headers and paths there are {len(rules)} rules, and an HTTPRoute has room for {_MOST_RULES}; "

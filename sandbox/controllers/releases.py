@@ -23,7 +23,7 @@ async def find(client: httpx.AsyncClient, chart: str) -> Release | None:
     """The release of a chart; None where there is none any more. Of others no more than the names is read."""
     response = await client.get("/api/v1/secrets", params={"labelSelector": f"{RELEASE}=true"}, headers=_NAMES_ONLY)
     response.raise_for_status()
-    for each in response.json()["items"]:
+    for each in response.json()["items"] or []:
         metadata = each["metadata"]
         if (metadata.get("annotations") or {}).get(f"{RELEASE}-chart", "").startswith(f"{chart}-"):
             record = await client.get(f"/api/v1/namespaces/{metadata['namespace']}/secrets/{metadata['name']}")

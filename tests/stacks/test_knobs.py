@@ -65,7 +65,7 @@ def _edit(knob: str, value: object) -> Any:
     return edit
 
 
-def _objects(recording: Recording) -> Mapping[str, Any]:
+def everything(recording: Recording) -> Mapping[str, Any]:
     """Everything registered, by the component it belongs to, type and name."""
     found = {}
     for resource in recording.resources:
@@ -88,7 +88,7 @@ def _differences(old: object, new: object, path: str = "") -> Iterator[str]:
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
-        return _objects(build("models", ROOT, tmp_path_factory.mktemp("before"), patch))
+        return everything(build("models", ROOT, tmp_path_factory.mktemp("before"), patch))
 
 
 @pytest.mark.parametrize("knob", KNOBS)
@@ -100,14 +100,19 @@ def test_a_knob_changes_only_what_it_should(
     monkeypatch: pytest.MonkeyPatch,
     snapshot: SnapshotAssertion,
 ) -> None:
-    after = _objects(build("models", root, tmp_path, monkeypatch, edit=_edit(knob, KNOBS[knob])))
-    changed = [f"{name}: {path or 'made' if name not in before else path or 'gone'}" for name, path in _changes(before, after)]
+    after = everything(build("models", root, tmp_path, monkeypatch, edit=_edit(knob, KNOBS[knob])))
+    changed = changes(before, after)
     # A pool's pre-pull has the images of all its models, rules and dashboards have what is planned of each; how a neighbour rolls
     # follows from the room that is left.
     shared = ("ImagePrepull DaemonSet ", "MonitoringStack PrometheusRule ", "MonitoringStack ConfigMap monitoring-dashboard-")
     others = [line for line in changed if MODEL not in line and not line.startswith(shared)]
     assert all(".strategy" in line for line in others), "another model's objects changed"
     assert "\n".join(changed) == snapshot(name=knob)
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What `everything` of two recordings differs in, in words."""
+    return [f"{name}: {path or 'made' if name not in before else path or 'gone'}" for name, path in _changes(before, after)]
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

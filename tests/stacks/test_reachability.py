@@ -133,8 +133,10 @@ def _told(stack: str) -> dict[Flow, str]:
         for model, source, destination in itertools.product(config.models, _several(line["from"]), _several(line["to"])):
             engine = "tgi" if config.models[model].engine.by_tgi else "vllm"
             if line.get("engine", engine) == engine:
-                ends = (end.format(model=model, space=config.namespace_of(model), engine=engine) for end in (source, destination))
-                found[Flow(*ends, line["ports"])] = line["why"]
+                here, there = (
+                    end.format(model=model, space=config.namespace_of(model), engine=engine) for end in (source, destination)
+                )
+                found[Flow(here, there, line["ports"])] = line["why"]
     return found
 
 

@@ -236,8 +236,8 @@ def app(**more: Any) -> AppSettings:
     ("given_", "sentence"),
     [
         ({"loadBalancer": {}}, "loadBalancer.sourceRanges is missing; add it, e.g. sourceRanges: [10.0.0.0/8]"),
-        ({"loadBalancer": {"sourceRanges": ["0.0.0.0/0"]}}, "0.0.0.0/0 is everybody; name the networks"),
-        ({"loadBalancer": {"sourceRanges": ["::/0"]}}, "::/0 is everybody; name the networks"),
+        ({"loadBalancer": {"sourceRanges": ["0.0.0.0/0"]}}, "0.0.0.0/0 is nearly everybody; name the networks"),
+        ({"loadBalancer": {"sourceRanges": ["::/0"]}}, "::/0 is nearly everybody; name the networks"),
         (
             {"loadBalancer": {"sourceRanges": ["203.0.113.0/24"], "internal": False}},
             "loadBalancer: internal: false lets the internet in, in clear text; give certificateArn, or leave internal out",

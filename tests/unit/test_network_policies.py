@@ -23,7 +23,15 @@ from components.monitoring.exporters import exporter_targets
 from components.security import NetworkPolicySet
 from components.security.network import NetworkDnsArgs, NetworkFlowArgs, NetworkPolicyArgs
 from components.security.network.addresses import internet
-from components.security.network.flows import ModelFlows, model_policies, server, server_key, tenant_policies, unreachable
+from components.security.network.flows import (
+    SERVERS,
+    ModelFlows,
+    model_policies,
+    server,
+    server_key,
+    tenant_policies,
+    unreachable,
+)
 from components.security.network.monitoring_flows import exporter_policies, scraped_policies
 from components.security.network.platform_flows import ControllerFlows, StoreFlows, agent_policies, controller_policies
 from components.security.network.policies import some_cidrs
@@ -478,8 +486,8 @@ def test_what_a_team_deploys_itself_talks_among_itself_and_asks_models() -> None
         **tenant_policies(["team", "models"]),
     }
     app, other = (Pod(name, "team", {"app": name}) for name in ("app", "other"))
-    theirs = Pod("theirs", "team", dict(server("qwen", "").labels))
-    elsewhere = Pod("open", "models", dict(server("wide", "").labels))
+    theirs = Pod("theirs", "team", {**server("qwen", "").labels, **SERVERS})
+    elsewhere = Pod("open", "models", {**server("wide", "").labels, **SERVERS})
     made = world(named_objects(_set(policies, "team")), [app, other, theirs, elsewhere, DNS, *ATTACKERS[:1]])
     found = {f"{edge.source} -> {edge.destination}: {_shown(edge.ports)}" for edge in edges(made, OUTSIDE)}
     assert {line for line in found if "team/app" in line} == {

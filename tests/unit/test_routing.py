@@ -107,9 +107,9 @@ def route_component(**changes: Any) -> Route:
         ({"implementation": "loadBalancer"}, "implementation: loadBalancer has no gateway; use e.g. envoyGateway"),
         (
             {"source_ranges": ["0.0.0.0/0"]},
-            "source_ranges[0]: 0.0.0.0/0 is everybody; name the networks of those who may connect",
+            "source_ranges[0]: 0.0.0.0/0 is nearly everybody; name the networks of those who may connect",
         ),
-        ({"source_ranges": ["::/0"]}, "source_ranges[0]: ::/0 is everybody"),
+        ({"source_ranges": ["::/0"]}, "source_ranges[0]: ::/0 is nearly everybody"),
         ({"source_ranges": []}, "source_ranges is empty; add an entry"),
         (
             {"source_ranges": ["fd00::/8"], "on_aws": True},
