@@ -24,7 +24,7 @@ from components.serving import ModelServer
 from components.serving.tgi import TgiServer
 from foundation import Foundation, MadeSecrets, Namespaces
 from foundation.policies import meshed
-from settings.routes import StackRoute, routes
+from settings.routes import StackRoute, routes, unasked
 from settings.sections import Settings
 from settings.traffic import RoutingKind, TrafficSettings
 
@@ -46,6 +46,11 @@ def enter(config: Settings, below: Foundation, rooms: Namespaces, secrets: MadeS
     after = rooms.load_balancers
     if config.traffic is None or not config.traffic.has_gateway:
         return Entrance(after=after)
+    for name in unasked(config):
+        pulumi.log.warn(
+            f"models.{name}.apiKeySecret: neither the model nor traffic.auth asks for a key, so whoever may connect to the gateway "
+            "is answered, pods of the cluster among them; give traffic.auth, or the model a key"
+        )
     building = _Building(config, config.traffic, below, rooms, secrets)
     certificates, proxies = building.certificates(), building.proxies(after)
     mesh = building.mesh(proxies)

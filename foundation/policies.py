@@ -85,7 +85,7 @@ class Ways:
         here = model_policies((flows for name, flows in self.models.items() if config.namespace_of(name) == namespace), around)
         here |= balanced_policies(balanced(config, namespace), clients(config))
         here |= app_policies(app_flows(name, config) for name in config.apps if config.namespace_of_app(name) == namespace)
-        if namespace in (space.models, space.apps):
+        if namespace in (space.models, space.apps, space.gateway):
             return here
         return {**here, **tenant_policies(sorted({*map(config.namespace_of, self.models)}))}
 

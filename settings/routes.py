@@ -78,6 +78,14 @@ def names_by_route(settings: "Settings", model: str) -> tuple[str, ...]:
     return tuple(name for name, route in settings.traffic.routes.items() if model in route.versions and name not in own)
 
 
+def unasked(settings: "Settings") -> list[str]:
+    """Models of routes that answer whoever may connect: nobody asks for a key."""
+    if settings.traffic is None or settings.traffic.auth is not None:
+        return []
+    led_to = {version for route in routes(settings).values() for version in route.versions}
+    return sorted(name for name in led_to if settings.models[name].api_key_secret is None)
+
+
 def check_traffic(settings: "Settings") -> None:
     """Raise ValueError, a sentence that begins with its setting, for a route that leads nowhere, or not as it was meant."""
     traffic = settings.traffic
