@@ -48,8 +48,8 @@ def enter(config: Settings, below: Foundation, rooms: Namespaces, secrets: MadeS
         return Entrance(after=after)
     for name in unasked(config):
         pulumi.log.warn(
-            f"models.{name}.apiKeySecret: neither the model nor traffic.auth asks for a key, so whoever may connect to the gateway "
-            "is answered, pods of the cluster among them; give traffic.auth, or the model a key"
+            f"models.{name}.apiKeySecret: neither the model nor traffic.auth asks for a key, so whoever may connect to the "
+            "gateway is answered, pods of the cluster among them; give traffic.auth, or the model a key"
         )
     building = _Building(config, config.traffic, below, rooms, secrets)
     certificates, proxies = building.certificates(), building.proxies(after)
