@@ -43,6 +43,7 @@ for key, value in below.exports.items():
     pulumi.export(key, value)
 pulumi.export("namespaces", rooms.names)
 pulumi.export("models", {name: {"url": s.url, "arguments": s.arguments} for name, s in servers.items()})
+pulumi.export("gateway", {"certificateAuthority": entrance.certificate_authority})
 pulumi.export("routes", {name: route.url for name, route in led.items()})
 pulumi.export("apps", {name: {"url": app.url, "address": app.address} for name, app in programs.items()})
 pulumi.export("plans", {name: planned.summary() for name, planned in plan.models.items()})

@@ -87,9 +87,7 @@ def _key(role: str, model: str) -> str:
 def tenant_policies(model_namespaces: Iterable[pulumi.Input[str]]) -> dict[str, NetworkPolicyArgs]:
     """The policy of what a team itself deploys: it talks among itself, and asks models, which say themselves who may."""
     own: NetworkFlowArgs = {"reason": "the team's own pods talk among themselves", "pods": [{"labels": {}}]}
-    servers: list[NetworkPodsArgs] = [
-        {"namespace_name": namespace, "labels": dict(SERVERS)} for namespace in model_namespaces
-    ]
+    servers: list[NetworkPodsArgs] = [{"namespace_name": namespace, "labels": dict(SERVERS)} for namespace in model_namespaces]
     asks: NetworkFlowArgs = {"reason": "models say themselves who may ask them", "pods": servers, "ports": _PORT}
     egress = [own, asks] if servers else [own]
     return {"apps": {"pods": {}, "made_by_chart": True, "resolves_names": True, "ingress": [own], "egress": egress}}
