@@ -127,9 +127,8 @@ class _Controller:
     ) -> None:
         served = []
         for gateway in gateways:
-            if unknown := _unsupported(gateway):
-                told = f"Gateway has an address with an unsupported type: {unknown}"
-                await self._tell_gateway(gateway, refused_status(gateway, "UnsupportedAddress", told))
+            if refusal := self._refusal(gateway):
+                await self._tell_gateway(gateway, refused_status(gateway, *refusal))
             else:
                 served.append(gateway)
         specs = {
@@ -160,11 +159,24 @@ class _Controller:
             by_service=by_service,
         )
 
+    def _refusal(self, gateway: Object) -> tuple[str, str] | None:
+        """Why a Gateway is not served: reason and text."""
+        ref, (namespace, name) = (gateway["spec"].get("infrastructure") or {}).get("parametersRef"), name_of(gateway)
+        if ref is not None:
+            if (ref["group"], ref["kind"]) != (GROUP, "EnvoyProxy"):
+                return "InvalidParameters", f"unsupported parametersRef for gateway {namespace}/{name}"
+            if self._watched.find("proxies", namespace, ref["name"]) is None:
+                missing = f'EnvoyProxy.{GROUP} "{ref["name"]}" not found'
+                return "InvalidParameters", f"failed to find envoyproxy {namespace}/{ref['name']} for Gateway {name}: {missing}"
+        if unknown := _unsupported(gateway):
+            return "UnsupportedAddress", f"Gateway has an address with an unsupported type: {unknown}"
+        return None
+
     def _proxy_spec(self, of: Object, gateway: Object, default: Mapping[str, Any]) -> dict[str, Any]:
         """What the EnvoyProxy of the Gateway, of its class or of the release says; the closest alone, unless it is merged."""
         _, above = self._parameters(of)
         ref = (gateway["spec"].get("infrastructure") or {}).get("parametersRef")
-        own = self._watched.find("proxies", name_of(gateway)[0], ref["name"]) if ref and ref["kind"] == "EnvoyProxy" else None
+        own = self._watched.find("proxies", name_of(gateway)[0], ref["name"]) if ref else None
         near, far = (spec_of(each) if each else None for each in (own, above))
         kinds = [spec["mergeType"] for spec in (near, far) if spec and spec.get("mergeType")]
         found = _laid_over(far, near, merge=bool(near and near.get("mergeType")))

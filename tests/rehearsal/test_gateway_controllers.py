@@ -260,11 +260,19 @@ def _dark() -> dict[str, Any]:
     return waited(STANDARD, "Gateway", "gateway", "dark", "condition=Programmed", spec)
 
 
+def _unproxied() -> dict[str, Any]:
+    proxy = {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "nobody"}
+    listeners = [{"name": "http", "port": 80, "protocol": "HTTP"}]
+    spec = {"gatewayClassName": "llm-platform-llm", "infrastructure": {"parametersRef": proxy}, "listeners": listeners}
+    return waited(STANDARD, "Gateway", "gateway", "unproxied", "condition=Programmed", spec)
+
+
 WRONG: Mapping[str, tuple[Raw, str]] = {
     "no-secret": (
         _dark(),
         "InvalidCertificateRef: No valid secrets exist: certificate refs 0: Secret gateway/nowhere does not exist",
     ),
+    "no-proxy": (_unproxied(), "InvalidParameters: failed to find envoyproxy gateway/nobody for Gateway unproxied"),
     "no-service": (
         route("lost", RESOLVED, {"name": "v9"}),
         "BackendNotFound: Failed to process route rule 0 backendRef 0: service models/v9",

@@ -16,8 +16,11 @@ import yaml
 from components import versions
 from components.accelerators.profiles import Vendor, profile
 from components.image_lock import LOCK, Lock, LockedImage, lock, locked
+from components.routing.envoy_proxy import IMAGE as ENVOY_IMAGE
 from components.serving.engine_images import check_image, engine_for
 from components.serving.image_prepull import PAUSE_IMAGE
+from components.serving.tgi.image import REPOSITORY as TGI_REPOSITORY
+from components.serving.tgi.image import TGI
 from report import contents
 from report.images import difference, resolve, updated
 from report.recording import recorded
@@ -71,7 +74,7 @@ def _images_of_the_code() -> set[str]:
     engines = {engine_for(resource, image=None, version=versions.VLLM, efa=efa).image for resource, efa in ENGINES}
     watching = (versions.PROMETHEUS_IMAGE, versions.ALERTMANAGER_IMAGE, versions.GRAFANA_IMAGE)
     vendors = (part.image for part in parts if part is not None and part.image)
-    return {PAUSE_IMAGE, versions.VLLM_IMAGE, *watching, *engines, *vendors}
+    return {PAUSE_IMAGE, ENVOY_IMAGE, f"{TGI_REPOSITORY}:{TGI}", versions.VLLM_IMAGE, *watching, *engines, *vendors}
 
 
 # Images
