@@ -33,6 +33,8 @@ def _base(config: Config) -> None:
         "routes": {ROUTE: {"versions": {V1: {}}}},
     }
     config["sandbox:nodes"][1]["count"] = 3
+    # What watches grows with the pool, and the gateway runs beside it.
+    config["sandbox:nodes"][0] |= {"cpu": "16", "memory": "64Gi"}
 
 
 def _add(config: Config) -> None:
