@@ -203,7 +203,7 @@ def test_without_the_chart_nothing_comes_and_nothing_restarts(api: Api) -> None:
     eventually(lambda: not api.call("GET", POLICIES)["items"])
     before = _pods(api)
     api.call("DELETE", f"{PODS}/r1-0-1")
-    eventually(lambda: "r1-0-1" in _pods(api) and _pods(api)["r1-0-1"]["metadata"]["uid"] != before["r1-0-1"]["metadata"]["uid"])
+    eventually(lambda: (now := _pods(api).get("r1-0-1")) and now["metadata"]["uid"] != before["r1-0-1"]["metadata"]["uid"])
     time.sleep(2)
     assert _pods(api)["r1-0"]["metadata"]["uid"] == before["r1-0"]["metadata"]["uid"]
     api.call("DELETE", f"{SETS}/r1")

@@ -190,7 +190,7 @@ def test_a_canary_that_fails_is_rolled_back_and_the_alert_says_the_same(troubled
     assert verdict.decision is Decision.ROLL_BACK
     reasons = "\n".join(finding.text for finding in verdict.reasons)
     assert "CanaryWorseThanStable (critical) fires" in reasons
-    assert re.search(r"requests failed, and .+ to chat: at least \d\d points more", reasons)
+    assert re.search(r"requests failed, and .+ to chat: at least [\d.]+ points more", reasons)
 
 
 def test_a_changed_threshold_is_one_file_and_no_restart(troubled: Watched) -> None:
