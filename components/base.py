@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pulumi
 from pydantic.alias_generators import to_camel
 
-from components.names import AUTONAME_SUFFIX, DNS_LABEL_MAX, fit
+from .names import AUTONAME_SUFFIX, DNS_LABEL_MAX, fit
 
 PACKAGE = "llm-platform"
 

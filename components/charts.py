@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.base import PlatformComponent
+from .base import PlatformComponent
 
 _INSTALL_TIMEOUT = 600
 

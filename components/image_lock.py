@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from pydantic import Field, model_validator
 
-from components.inputs import Model
+from .inputs import Model
 
 LOCK = Path(__file__).parent / "images.lock.yaml"
 

@@ -18,7 +18,7 @@ from pydantic.alias_generators import to_camel, to_snake
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
-from components.secretive import hidden, looks_secret, names_secret
+from .secretive import hidden, looks_secret, names_secret
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 
-from components.secretive import looks_secret
+from .secretive import looks_secret
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 DNS_LABEL_MAX = 63

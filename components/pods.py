@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from components.types import NodePool
+from .types import NodePool
 
 ENGINE_HOME = "/home/vllm"
 ENGINE_SCRATCH = {"tmp": "/tmp", "home": ENGINE_HOME}  # noqa: S108 - paths inside the container

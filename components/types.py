@@ -10,10 +10,11 @@ from typing import Annotated, Any, NotRequired, TypedDict, cast
 import pulumi
 from pydantic import AfterValidator, Field, model_validator
 
-from components.inputs import InputText, Matching, Model
-from components.names import DNS_LABEL, check_dns_label
 from planner.catalog import UnknownAcceleratorError, accelerator
 from planner.sharing import mig_profile
+
+from .inputs import InputText, Matching, Model
+from .names import DNS_LABEL, check_dns_label
 
 
 def _dns_label(value: str) -> str:

@@ -3,7 +3,7 @@
 The digests of images, and the images that charts start, are in images.lock.yaml.
 """
 
-from components.image_lock import locked
+from .image_lock import locked
 
 # renovate: datasource=docker depName=vllm/vllm-openai
 VLLM = "0.33.0"

@@ -1,11 +1,11 @@
 """Accelerators of every vendor: what is known of each, what makes nodes offer them, and a test that they work."""
 
-from components.accelerators.efa_device_plugin import EfaDevicePlugin, EfaDevicePluginArgs
-from components.accelerators.profiles import AcceleratorProfile, Owner, Vendor, covers, profile, profile_of
-from components.accelerators.rules import Support, check_owners, driver_faults
-from components.accelerators.sharing import sharing_labels
-from components.accelerators.smoke_test import SmokeTest, SmokeTestArgs
-from components.accelerators.support import AcceleratorSupport, AcceleratorSupportArgs, HostSoftwareArgs, PluginArgs
+from .efa_device_plugin import EfaDevicePlugin, EfaDevicePluginArgs
+from .profiles import AcceleratorProfile, Owner, Vendor, covers, profile, profile_of
+from .rules import Support, check_owners, driver_faults
+from .sharing import sharing_labels
+from .smoke_test import SmokeTest, SmokeTestArgs
+from .support import AcceleratorSupport, AcceleratorSupportArgs, HostSoftwareArgs, PluginArgs
 
 __all__ = [
     "AcceleratorProfile",

@@ -7,10 +7,10 @@ from typing import Any
 
 import pulumi
 
-from components.accelerators.placing import affinity, runtime_class, tolerations
-from components.accelerators.profiles import HostPath, Plugin
-from components.base import selector
-from components.types import NodePool
+from ..base import selector
+from ..types import NodePool
+from .placing import affinity, runtime_class, tolerations
+from .profiles import HostPath, Plugin
 
 OFFERS = "llm-platform/offers"
 """Annotation of a plugin's pods: the resources it makes nodes offer."""

@@ -7,11 +7,11 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field
 
-from components.accelerators.placing import tolerations
-from components.base import PlatformComponent
-from components.inputs import InputText, Model, validate
-from components.types import NodePool, NodePoolArgs
-from components.versions import EFA_DEVICE_PLUGIN
+from ..base import PlatformComponent
+from ..inputs import InputText, Model, validate
+from ..types import NodePool, NodePoolArgs
+from ..versions import EFA_DEVICE_PLUGIN
+from .placing import tolerations
 
 _CHART = "aws-efa-k8s-device-plugin"
 _REPOSITORY = "https://aws.github.io/eks-charts"

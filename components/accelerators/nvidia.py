@@ -6,9 +6,9 @@ Keys: NVIDIA/k8s-device-plugin 0.20.0 and NVIDIA/gpu-operator v26.7.0, values.ya
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.accelerators.placing import affinity, runtime_class, tolerations
-from components.accelerators.sharing import DEFAULT, configurations, kinds
-from components.types import NodePool, SharingKind
+from ..types import NodePool, SharingKind
+from .placing import affinity, runtime_class, tolerations
+from .sharing import DEFAULT, configurations, kinds
 
 _LINUX = {"kubernetes.io/os": "linux"}
 _RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}

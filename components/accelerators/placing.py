@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from components.types import NodePool
+from ..types import NodePool
 
 
 def affinity(pools: Sequence[NodePool]) -> dict[str, Any]:

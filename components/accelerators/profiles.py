@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 from pydantic import Field, field_validator
 
-from components.image_lock import locked
-from components.inputs import Model
-from components.serving.engine_images import check_image
-from components.types import NodePool
+from ..image_lock import locked
+from ..inputs import Model
+from ..serving.engine_images import check_image
+from ..types import NodePool
 
 
 class Vendor(StrEnum):

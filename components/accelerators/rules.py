@@ -4,13 +4,14 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from components.accelerators.placing import runtime_class
-from components.accelerators.profiles import Owner, Vendor, profile, profile_of
-from components.accelerators.sharing import kinds
-from components.serving.engine_images import EngineImage, check_image
-from components.types import NodePool, SharingKind
 from planner.catalog import Accelerator, UnknownAcceleratorError, accelerator
 from planner.compatibility import driver_fault
+
+from ..serving.engine_images import EngineImage, check_image
+from ..types import NodePool, SharingKind
+from .placing import runtime_class
+from .profiles import Owner, Vendor, profile, profile_of
+from .sharing import kinds
 
 _OWN_MANIFEST = (Vendor.SAPEON, Vendor.CUSTOM)
 """Vendors whose plugin the user brings, and so knows what it needs."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from components.types import NodePool, Sharing, SharingKind
+from ..types import NodePool, Sharing, SharingKind
 
 CONFIG_LABEL = "nvidia.com/device-plugin.config"
 """Label of a node with the name of its configuration."""

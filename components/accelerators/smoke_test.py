@@ -7,13 +7,13 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field
 
-from components.accelerators.profiles import profile_of
-from components.base import PlatformComponent, labels
-from components.inputs import InputError, InputText, Model, validate
-from components.pods import device_groups, on_pool, resources, restricted_container, restricted_pod, scratch
-from components.serving.engine_images import PinnedImage, check_image, engine_for
-from components.types import NodePool, NodePoolArgs
-from components.versions import VLLM
+from ..base import PlatformComponent, labels
+from ..inputs import InputError, InputText, Model, validate
+from ..pods import device_groups, on_pool, resources, restricted_container, restricted_pod, scratch
+from ..serving.engine_images import PinnedImage, check_image, engine_for
+from ..types import NodePool, NodePoolArgs
+from ..versions import VLLM
+from .profiles import profile_of
 
 _CONTAINER = "smoke-test"
 _SCRATCH = {"tmp": "/tmp"}  # noqa: S108 - a path inside the container

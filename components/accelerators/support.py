@@ -7,14 +7,14 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field, model_validator
 
-from components.accelerators.device_plugin import cluster_rules, config_data, plugin_spec
-from components.accelerators.nvidia import device_plugin_values, operator_values
-from components.accelerators.profiles import HostPath, Owner, Plugin, Vendor, profile
-from components.accelerators.rules import Support, check_support
-from components.base import PlatformComponent, labels
-from components.inputs import InputText, Matching, Model, validate
-from components.types import NodePool, NodePoolArgs
-from components.versions import GPU_OPERATOR, NVIDIA_DEVICE_PLUGIN
+from ..base import PlatformComponent, labels
+from ..inputs import InputText, Matching, Model, validate
+from ..types import NodePool, NodePoolArgs
+from ..versions import GPU_OPERATOR, NVIDIA_DEVICE_PLUGIN
+from .device_plugin import cluster_rules, config_data, plugin_spec
+from .nvidia import device_plugin_values, operator_values
+from .profiles import HostPath, Owner, Plugin, Vendor, profile
+from .rules import Support, check_support
 
 _DEVICE_PLUGIN_REPOSITORY = "https://nvidia.github.io/k8s-device-plugin"
 _OPERATOR_REPOSITORY = "https://helm.ngc.nvidia.com/nvidia"

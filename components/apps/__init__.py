@@ -1,6 +1,6 @@
 """Applications that call models."""
 
-from components.apps.groups import KeyAs
-from components.apps.llm_app import LlmApp
+from .groups import KeyAs
+from .llm_app import LlmApp
 
 __all__ = ["KeyAs", "LlmApp"]

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from components.quantities import quantity
-from components.secretive import looks_secret, names_secret
-from components.serving.engine_images import check_image
-from components.types import NodePool
+from ..quantities import quantity
+from ..secretive import looks_secret, names_secret
+from ..serving.engine_images import check_image
+from ..types import NodePool
 
 
 def check_app_image(image: str) -> str:

@@ -6,7 +6,12 @@ from typing import Annotated, NotRequired, TypedDict, cast
 import pulumi
 from pydantic import AfterValidator, Field, model_validator
 
-from components.apps.checks import (
+from ..inputs import InputText, Model
+from ..routing.config import LoadBalancer, LoadBalancerArgs
+from ..serving.arguments import PORT as MODEL_PORT
+from ..serving.groups import VariableName
+from ..types import DnsLabel, NodePool, NodePoolArgs
+from .checks import (
     check_app_image,
     check_balanced,
     check_cpu,
@@ -16,7 +21,7 @@ from components.apps.checks import (
     check_replicas,
     check_variables,
 )
-from components.apps.groups import (
+from .groups import (
     AppProbes,
     AppProbesArgs,
     AppScaling,
@@ -27,11 +32,6 @@ from components.apps.groups import (
     ModelApiArgs,
     SecretVariable,
 )
-from components.inputs import InputText, Model
-from components.routing.config import LoadBalancer, LoadBalancerArgs
-from components.serving.arguments import PORT as MODEL_PORT
-from components.serving.groups import VariableName
-from components.types import DnsLabel, NodePool, NodePoolArgs
 
 _UNPRIVILEGED = 1024
 """The first port that others than root may listen on wherever they run (linux, ip(7): `ip_unprivileged_port_start`)."""

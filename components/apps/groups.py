@@ -6,9 +6,9 @@ from typing import Annotated, NotRequired, TypedDict
 import pulumi
 from pydantic import AfterValidator, Field, model_validator
 
-from components.apps.checks import check_path
-from components.inputs import InputText, Matching, Model
-from components.types import SecretKey, SecretKeyArgs
+from ..inputs import InputText, Matching, Model
+from ..types import SecretKey, SecretKeyArgs
+from .checks import check_path
 
 
 class KeyAs(StrEnum):

@@ -6,13 +6,13 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.apps.config import AppConfig, LlmAppArgs
-from components.apps.manifests import Around, annotations, autoscaler, deployment, environment, pod, service, service_annotations
-from components.base import PACKAGE, PART_OF, PlatformComponent, labels, selector
-from components.inputs import validate
-from components.security.account import service_account
-from components.serving.lifecycle import disruption_budget
-from components.serving.model_server import OWN_ALL
+from ..base import PACKAGE, PART_OF, PlatformComponent, labels, selector
+from ..inputs import validate
+from ..security.account import service_account
+from ..serving.lifecycle import disruption_budget
+from ..serving.model_server import OWN_ALL
+from .config import AppConfig, LlmAppArgs
+from .manifests import Around, annotations, autoscaler, deployment, environment, pod, service, service_annotations
 
 APP = "llm-app"
 """The label `app.kubernetes.io/name` of every app's objects; the instance is the app's own name."""

@@ -7,16 +7,17 @@ from typing import Any
 
 import pulumi
 
-from components.apps.config import AppConfig
-from components.apps.groups import AppProbes, KeyAs
-from components.base import selector
-from components.pods import on_pool, resources, restricted_container, restricted_pod, scratch
-from components.routing import load_balancers
-from components.scaling.groups import Targets
-from components.scaling.manifests import horizontal_pod_autoscaler
-from components.serving.invariants import MOST_REPLICAS
-from components.types import NodePool, TaintEffect
 from planner.autoscaling import windows
+
+from ..base import selector
+from ..pods import on_pool, resources, restricted_container, restricted_pod, scratch
+from ..routing import load_balancers
+from ..scaling.groups import Targets
+from ..scaling.manifests import horizontal_pod_autoscaler
+from ..serving.invariants import MOST_REPLICAS
+from ..types import NodePool, TaintEffect
+from .config import AppConfig
+from .groups import AppProbes, KeyAs
 
 CONTAINER = "app"
 _PRE_STOP_SECONDS = 10

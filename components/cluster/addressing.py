@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from components.cluster.contract import ApiAddress, ApiServer
+from .contract import ApiAddress, ApiServer
 
 SERVICE_CIDR = "172.20.0.0/16"
 """Addresses of Kubernetes Services: one of the two ranges EKS itself chooses from (API_KubernetesNetworkConfigRequest)."""

@@ -7,7 +7,7 @@ from typing import Annotated, NotRequired, TypedDict
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from components.inputs import Matching, Model
+from ..inputs import Matching, Model
 
 ReservationId = Annotated[
     str, Matching(pattern=r"cr-[0-9a-f]{8,17}", what="the id of a capacity reservation", example="cr-0123456789abcdef0")

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import pulumi
 
-from components.types import NodePool
+from ..types import NodePool
 
 PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 """Private addresses (RFC 1918, RFC 6598, RFC 4193)."""

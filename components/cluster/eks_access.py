@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import pulumi
 
-from components.inputs import Matching
+from ..inputs import Matching
 
 PrincipalArn = Annotated[
     str,

@@ -11,11 +11,17 @@ import pulumi
 import pulumi_aws as aws
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent
-from components.cloud import cloud
-from components.cluster.addressing import SERVICE_CIDR
-from components.cluster.contract import WorkloadIdentity
-from components.cluster.eks_access import (
+from ..base import PlatformComponent
+from ..cloud import cloud
+from ..inputs import InputText, Model, validate
+from ..ordering import known_after
+from ..security.irsa import OidcProviderArgs
+from ..security.pod_identity import PodIdentity
+from ..security.policies import AWS_AUDIENCE, trust
+from ..types import DnsLabel, KubernetesVersion
+from .addressing import SERVICE_CIDR
+from .contract import WorkloadIdentity
+from .eks_access import (
     ADMIN,
     VIEWER,
     PrincipalArn,
@@ -24,16 +30,10 @@ from components.cluster.eks_access import (
     eks_kubeconfig,
     principal_key,
 )
-from components.cluster.eks_addons import Addon, addons, check_addons
-from components.cluster.eks_security_groups import CONTROL_PLANE, EVERYTHING, FABRIC, INTERNET, NODES, VPC, rules
-from components.cluster.images import Image, ImageArgs
-from components.cluster.system_node_group import SystemNodeGroup
-from components.inputs import InputText, Model, validate
-from components.ordering import known_after
-from components.security.irsa import OidcProviderArgs
-from components.security.pod_identity import PodIdentity
-from components.security.policies import AWS_AUDIENCE, trust
-from components.types import DnsLabel, KubernetesVersion
+from .eks_addons import Addon, addons, check_addons
+from .eks_security_groups import CONTROL_PLANE, EVERYTHING, FABRIC, INTERNET, NODES, VPC, rules
+from .images import Image, ImageArgs
+from .system_node_group import SystemNodeGroup
 
 _LOG_TYPES = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
 _NODE_POLICIES = ("AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly", "AmazonSSMManagedInstanceCore")

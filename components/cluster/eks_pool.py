@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 from pydantic import Field, model_validator
 
-from components.cluster.images import Image, ami_type, brings_device_plugin
-from components.inputs import Model
-from components.types import Accelerator, DnsLabel, NodePool, Taint
 from planner.catalog import InstanceType, UnknownInstanceTypeError
 from planner.catalog import accelerator as catalogue_accelerator
 from planner.catalog import instance_type as catalogue_instance_type
+
+from ..inputs import Model
+from ..types import Accelerator, DnsLabel, NodePool, Taint
+from .images import Image, ami_type, brings_device_plugin
 
 POOL_LABEL = "llm-platform/pool"
 """Label of every node of a pool, with the pool's name for a value; it is what selects the pool."""

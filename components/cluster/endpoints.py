@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pulumi
 
-from components.security.policies import ANYBODY, Statement, allow
+from ..security.policies import ANYBODY, Statement, allow
 
 NEEDED_WITHOUT_NAT = ("ec2", "ecr.api", "ecr.dkr", "eks", "eks-auth")
 """Without them and a way out, nodes do not join and pods get no credentials (EKS user guide, "Deploy private clusters with

@@ -5,11 +5,11 @@ from typing import NotRequired, TypedDict
 import pulumi
 from pydantic import Field
 
-from components.base import PlatformComponent
-from components.cluster.contract import Brought, ClusterContract
-from components.cluster.kubeconfig import check_kubeconfig, cluster_identity
-from components.inputs import InputText, Model, validate, validated
-from components.types import DnsLabel, KubernetesVersion, NodePool, NodePoolArgs
+from ..base import PlatformComponent
+from ..inputs import InputText, Model, validate, validated
+from ..types import DnsLabel, KubernetesVersion, NodePool, NodePoolArgs
+from .contract import Brought, ClusterContract
+from .kubeconfig import check_kubeconfig, cluster_identity
 
 
 class ExistingClusterArgs(TypedDict):

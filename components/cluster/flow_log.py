@@ -3,10 +3,10 @@
 import pulumi
 import pulumi_aws as aws
 
-from components.base import PlatformComponent
-from components.cloud import Cloud
-from components.names import fit
-from components.security.policies import allow, document, trust
+from ..base import PlatformComponent
+from ..cloud import Cloud
+from ..names import fit
+from ..security.policies import allow, document, trust
 
 _ROLE = "flow-log"
 

@@ -8,15 +8,15 @@ import pulumi
 import pulumi_aws as aws
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent
-from components.cluster.capacity import CapacityArgs, CapacityKind
-from components.cluster.images import ImageArgs, check_release, has_local_disks
-from components.cluster.launch_template import ONE_INTERFACE, efa_interfaces, launch_template
-from components.cluster.managed_pool import ManagedPool
-from components.cluster.node_group import DiskArgs, make_node_group
-from components.cluster.user_data import cache_path, user_data
-from components.inputs import InputText, validate
-from components.types import KubernetesVersion, NodePool, TaintArgs
+from ..base import PlatformComponent
+from ..inputs import InputText, validate
+from ..types import KubernetesVersion, NodePool, TaintArgs
+from .capacity import CapacityArgs, CapacityKind
+from .images import ImageArgs, check_release, has_local_disks
+from .launch_template import ONE_INTERFACE, efa_interfaces, launch_template
+from .managed_pool import ManagedPool
+from .node_group import DiskArgs, make_node_group
+from .user_data import cache_path, user_data
 
 
 class GpuNodeGroupArgs(TypedDict):

@@ -6,10 +6,11 @@ from typing import NotRequired, TypedDict
 
 from pydantic import Field, model_validator
 
-from components.inputs import Matching, Model
-from components.versions import BOTTLEROCKET
 from planner.catalog import InstanceType, instance_types
 from planner.catalog import accelerator as catalogue_accelerator
+
+from ..inputs import Matching, Model
+from ..versions import BOTTLEROCKET
 
 
 class ImageFamily(StrEnum):

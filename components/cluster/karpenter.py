@@ -9,15 +9,15 @@ import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent, labels
-from components.cloud import Cloud, cloud
-from components.cluster.images import check_release
-from components.cluster.karpenter_policies import INTERRUPTIONS, POLICIES, Scope, encoded, queue_statements
-from components.cluster.karpenter_pools import KarpenterPoolArgs, Pool, node_class_spec, node_pool_spec, selector_terms
-from components.inputs import InputText, Model, validate
-from components.security.policies import Statement, document, pod_identity_trust, trust
-from components.types import KubernetesVersion, NodePool
-from components.versions import KARPENTER
+from ..base import PlatformComponent, labels
+from ..cloud import Cloud, cloud
+from ..inputs import InputText, Model, validate
+from ..security.policies import Statement, document, pod_identity_trust, trust
+from ..types import KubernetesVersion, NodePool
+from ..versions import KARPENTER
+from .images import check_release
+from .karpenter_policies import INTERRUPTIONS, POLICIES, Scope, encoded, queue_statements
+from .karpenter_pools import KarpenterPoolArgs, Pool, node_class_spec, node_pool_spec, selector_terms
 
 _NAMESPACE = "kube-system"
 _SERVICE_ACCOUNT = "karpenter"

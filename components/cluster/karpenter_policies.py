@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from components.security.policies import Statement, allow, deny_insecure_transport
+from ..security.policies import Statement, allow, deny_insecure_transport
 
 LONGEST = 6144
 """Characters of a managed policy without white space (IAM user guide, "IAM and AWS STS quotas")."""

@@ -9,14 +9,15 @@ import pulumi
 import tomli_w
 from pydantic import Field, model_validator
 
-from components.cluster.capacity import ReservationId
-from components.cluster.eks_pool import EksPool
-from components.cluster.images import Image, ImageArgs, ImageFamily, ami_type, has_local_disks
-from components.cluster.launch_template import Disk
-from components.cluster.node_group import DiskArgs
-from components.cluster.user_data import al2023, bottlerocket, cache_path
-from components.types import TaintArgs
 from planner.drain import Drain
+
+from ..types import TaintArgs
+from .capacity import ReservationId
+from .eks_pool import EksPool
+from .images import Image, ImageArgs, ImageFamily, ami_type, has_local_disks
+from .launch_template import Disk
+from .node_group import DiskArgs
+from .user_data import al2023, bottlerocket, cache_path
 
 DISCOVERY_TAG = "karpenter.sh/discovery"
 

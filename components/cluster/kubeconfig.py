@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from components.inputs import InputError
+from ..inputs import InputError
 
 
 def kubeconfig_path() -> Path:

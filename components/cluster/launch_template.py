@@ -6,9 +6,10 @@ from typing import Any
 import pulumi
 from pydantic import Field, model_validator
 
-from components.cluster.images import ImageFamily
-from components.inputs import Model
 from planner.catalog import InstanceType
+
+from ..inputs import Model
+from .images import ImageFamily
 
 _SYSTEM_DISK = "/dev/xvda"
 _DATA_DISK = {"bottlerocket": "/dev/xvdb", "al2023": _SYSTEM_DISK}

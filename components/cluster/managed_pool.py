@@ -4,10 +4,10 @@ from collections.abc import Collection
 
 from pydantic import Field, model_validator
 
-from components.cluster.capacity import Capacity, CapacityKind
-from components.cluster.eks_pool import EksPool
-from components.cluster.images import ami_type
-from components.cluster.launch_template import Disk, efa_interfaces
+from .capacity import Capacity, CapacityKind
+from .eks_pool import EksPool
+from .images import ami_type
+from .launch_template import Disk, efa_interfaces
 
 
 class ManagedPool(EksPool):

@@ -8,14 +8,14 @@ import pulumi
 import pulumi_aws as aws
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent
-from components.cloud import Cloud, cloud
-from components.cluster.addressing import ZoneSubnets, check_cidr, region_of, subnets
-from components.cluster.endpoints import check_endpoints, s3_statements
-from components.cluster.flow_log import flow_log
-from components.inputs import InputText, Matching, Model, validate
-from components.security.policies import document
-from components.types import DnsLabel
+from ..base import PlatformComponent
+from ..cloud import Cloud, cloud
+from ..inputs import InputText, Matching, Model, validate
+from ..security.policies import document
+from ..types import DnsLabel
+from .addressing import ZoneSubnets, check_cidr, region_of, subnets
+from .endpoints import check_endpoints, s3_statements
+from .flow_log import flow_log
 
 _ANYWHERE = "0.0.0.0/0"
 

@@ -6,9 +6,9 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 import pulumi_aws as aws
 
-from components.base import PlatformComponent
-from components.cluster.images import Image, ImageFamily, ami_type, release_parameter
-from components.types import Taint
+from ..base import PlatformComponent
+from ..types import Taint
+from .images import Image, ImageFamily, ami_type, release_parameter
 
 _TIMEOUT = 3600
 """Seconds; replacing the nodes of a group waits for each of them to drain."""

@@ -6,14 +6,14 @@ from typing import NotRequired, TypedDict
 import pulumi
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent
-from components.cluster.eks_pool import POOL_LABEL
-from components.cluster.images import Image, ImageArgs, ami_type, check_release
-from components.cluster.launch_template import Disk, launch_template
-from components.cluster.node_group import DiskArgs, make_node_group
-from components.cluster.user_data import user_data
-from components.inputs import InputText, Model, validate
-from components.types import KubernetesVersion
+from ..base import PlatformComponent
+from ..inputs import InputText, Model, validate
+from ..types import KubernetesVersion
+from .eks_pool import POOL_LABEL
+from .images import Image, ImageArgs, ami_type, check_release
+from .launch_template import Disk, launch_template
+from .node_group import DiskArgs, make_node_group
+from .user_data import user_data
 
 SYSTEM_POOL = "system"
 """Name of the pool, as its label has it."""

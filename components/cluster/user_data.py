@@ -10,7 +10,7 @@ from typing import Any
 import tomli_w
 import yaml
 
-from components.cluster.images import ImageFamily
+from .images import ImageFamily
 
 LIMIT = 16 * 1024
 """Bytes of user data EC2 takes, before base64 (EC2 user guide, "Run commands when you launch an EC2 instance")."""

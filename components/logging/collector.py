@@ -8,18 +8,18 @@ import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 from pydantic import Field, field_validator, model_validator
 
-from components.base import PlatformComponent, labels
-from components.charts import release
-from components.cloud import cloud
-from components.inputs import InputText, Model, validate
-from components.logging.names import COLLECTOR, log_group
-from components.logging.pipeline import CONFIG_DIRECTORY, CONFIG_FILE, LOGS, STATE, Section, files, to_cloud_watch, to_loki
-from components.logging.retention import check_retention
-from components.ordering import known_after
-from components.security.pod_identity import PodIdentity
-from components.security.policies import Statement, allow
-from components.types import DnsLabel
-from components.versions import FLUENT_BIT_CHART
+from ..base import PlatformComponent, labels
+from ..charts import release
+from ..cloud import cloud
+from ..inputs import InputText, Model, validate
+from ..ordering import known_after
+from ..security.pod_identity import PodIdentity
+from ..security.policies import Statement, allow
+from ..types import DnsLabel
+from ..versions import FLUENT_BIT_CHART
+from .names import COLLECTOR, log_group
+from .pipeline import CONFIG_DIRECTORY, CONFIG_FILE, LOGS, STATE, Section, files, to_cloud_watch, to_loki
+from .retention import check_retention
 
 _REPOSITORY = "https://fluent.github.io/helm-charts"
 _CONFIG_MAP = "log-collector"

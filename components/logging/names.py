@@ -1,6 +1,6 @@
 """What collector and store are called, for those who reach, scrape or judge them. Pure."""
 
-from components.monitoring.targets import Target
+from ..monitoring.targets import Target
 
 LOKI = "loki"
 """Release and Service of the store."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from components.logging.names import COLLECTOR, COLLECTOR_PORT, LOKI_PORT
+from .names import COLLECTOR, COLLECTOR_PORT, LOKI_PORT
 
 CONFIG_FILE, SCRIPT_FILE = "fluent-bit.yaml", "records.lua"
 CONFIG_DIRECTORY = "/fluent-bit/etc/conf"

@@ -6,12 +6,12 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 from pydantic import Field
 
-from components.base import PlatformComponent
-from components.charts import release
-from components.inputs import InputText, Model, validate
-from components.logging.names import LOKI, LOKI_PORT
-from components.ordering import known_after
-from components.versions import LOKI_CHART
+from ..base import PlatformComponent
+from ..charts import release
+from ..inputs import InputText, Model, validate
+from ..ordering import known_after
+from ..versions import LOKI_CHART
+from .names import LOKI, LOKI_PORT
 
 _CHART = "oci://ghcr.io/grafana-community/helm-charts/loki"
 _RETENTION_CHECKED = "10m"

@@ -12,14 +12,14 @@ from typing import Annotated
 import yaml
 from pydantic import Field
 
-from components.inputs import Matching, Model
-from components.monitoring.engines import escaped, named
-from components.monitoring.exporters.plan import JOBS
-from components.monitoring.exporters.recording import accelerator_groups
-from components.monitoring.facts import StackFacts
-from components.monitoring.plan_rules import KEDA_PREFIX, scaled
-from components.monitoring.recording import recording_groups
-from components.monitoring.rules import Rule, RuleGroup, recorded
+from ..inputs import Matching, Model
+from .engines import escaped, named
+from .exporters.plan import JOBS
+from .exporters.recording import accelerator_groups
+from .facts import StackFacts
+from .plan_rules import KEDA_PREFIX, scaled
+from .recording import recording_groups
+from .rules import Rule, RuleGroup, recorded
 
 _OF_STARTS = 1.5
 """How many times the longest predicted start passes before replicas count as missing (our choice)."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from components.monitoring.engines import MODEL, POD, Ended, Engines, alike, escaped
-from components.monitoring.facts import ModelFacts
-from components.monitoring.rules import Rule, RuleGroup, merged
+from .engines import MODEL, POD, Ended, Engines, alike, escaped
+from .facts import ModelFacts
+from .rules import Rule, RuleGroup, merged
 
 WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 """Over which errors are measured against an objective (Google, The Site Reliability Workbook, chapter 5, table 5-8)."""

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from components.monitoring.facts import ModelFacts
-from components.monitoring.rules import Rule, record
-from components.monitoring.signals import Engine, optional_signal, signal
+from .facts import ModelFacts
+from .rules import Rule, record
+from .signals import Engine, optional_signal, signal
 
 MODEL = "namespace, model_name"
 POD = f"{MODEL}, pod, node"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from components.monitoring.signals import Engine
+from .signals import Engine
 
 
 @dataclass(frozen=True, kw_only=True)

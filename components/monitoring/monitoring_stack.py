@@ -9,21 +9,21 @@ import pulumi_kubernetes as kubernetes
 import yaml
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent
-from components.charts import release
-from components.inputs import InputText, Model, validate
-from components.monitoring import sizing
-from components.monitoring.operator import CHART, stack_values
-from components.monitoring.programs import ALERTMANAGER, GRAFANA, PORTS, PROMETHEUS, RELEASE, own_targets
-from components.monitoring.receivers import KEYS_MOUNT, Receiver, ReceiverArgs, alertmanager_config, keys_volume
-from components.monitoring.scrape import pod_monitor_spec
-from components.monitoring.standalone import alertmanager, grafana, prometheus
-from components.monitoring.standalone.objects import Objects, Volume, url
-from components.monitoring.standalone.pods import Placing, claimed, configured, gathered, one_value
-from components.monitoring.targets import Target, TargetArgs
-from components.ordering import known_after
-from components.types import DnsLabel, SecretKey, SecretKeyArgs, Taint, TaintArgs
-from components.versions import KUBE_PROMETHEUS_STACK
+from ..base import PlatformComponent
+from ..charts import release
+from ..inputs import InputText, Model, validate
+from ..ordering import known_after
+from ..types import DnsLabel, SecretKey, SecretKeyArgs, Taint, TaintArgs
+from ..versions import KUBE_PROMETHEUS_STACK
+from . import sizing
+from .operator import CHART, stack_values
+from .programs import ALERTMANAGER, GRAFANA, PORTS, PROMETHEUS, RELEASE, own_targets
+from .receivers import KEYS_MOUNT, Receiver, ReceiverArgs, alertmanager_config, keys_volume
+from .scrape import pod_monitor_spec
+from .standalone import alertmanager, grafana, prometheus
+from .standalone.objects import Objects, Volume, url
+from .standalone.pods import Placing, claimed, configured, gathered, one_value
+from .targets import Target, TargetArgs
 
 _API = "monitoring.coreos.com/v1"
 

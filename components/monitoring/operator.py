@@ -5,11 +5,11 @@ from typing import Any
 
 import pulumi
 
-from components.monitoring import sizing
-from components.monitoring.receivers import KEYS_MOUNT, Receiver, alertmanager_config, keys_volume
-from components.monitoring.scrape import kubelet_configs
-from components.monitoring.standalone import alertmanager
-from components.monitoring.standalone.pods import Placing, claim_spec
+from . import sizing
+from .receivers import KEYS_MOUNT, Receiver, alertmanager_config, keys_volume
+from .scrape import kubelet_configs
+from .standalone import alertmanager
+from .standalone.pods import Placing, claim_spec
 
 CHART = "oci://ghcr.io/prometheus-community/charts/kube-prometheus-stack"
 _SELECTORS = ("rule", "serviceMonitor", "podMonitor", "probe", "scrapeConfig")

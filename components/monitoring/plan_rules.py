@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from components.monitoring.engines import escaped, named
-from components.monitoring.facts import ModelFacts, PoolFacts, StackFacts
-from components.monitoring.rules import Rule, RuleGroup, merged, record
+from .engines import escaped, named
+from .facts import ModelFacts, PoolFacts, StackFacts
+from .rules import Rule, RuleGroup, merged, record
 
 _MODEL = "namespace, model_name, tenant"
 IDLE_RATIO = 0.05

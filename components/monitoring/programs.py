@@ -1,8 +1,8 @@
 """The programs of the monitoring stack by name: where each answers, how its pods are labelled. Pure."""
 
-from components.base import labels, selector
-from components.monitoring.standalone import alertmanager, grafana, prometheus
-from components.monitoring.targets import Target
+from ..base import labels, selector
+from .standalone import alertmanager, grafana, prometheus
+from .targets import Target
 
 PROMETHEUS, ALERTMANAGER, GRAFANA = "prometheus", "alertmanager", "grafana"
 """Names of the programs: the label `app.kubernetes.io/name` of their pods, and in *standalone* of their Services."""

@@ -6,9 +6,9 @@ from typing import Any, NotRequired, TypedDict
 
 from pydantic import Field, model_validator
 
-from components.inputs import Model
-from components.monitoring.alerts import Severity
-from components.types import DnsLabel, HostPort, SecretKey, SecretKeyArgs, WebAddress
+from ..inputs import Model
+from ..types import DnsLabel, HostPort, SecretKey, SecretKeyArgs, WebAddress
+from .alerts import Severity
 
 KEYS = "/etc/alertmanager/receivers"
 """Where the values of receivers' Secrets are, each in the directory of its receiver."""

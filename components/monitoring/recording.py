@@ -5,10 +5,10 @@ What a version of the engine calls a thing ends here: dashboards and alerts read
 
 import re
 
-from components.monitoring.engine_rules import LENGTHS, TIMINGS, engine_groups
-from components.monitoring.facts import StackFacts
-from components.monitoring.plan_rules import capacity_group, cost_group, plan_group
-from components.monitoring.rules import Rule, RuleGroup, record, recorded
+from .engine_rules import LENGTHS, TIMINGS, engine_groups
+from .facts import StackFacts
+from .plan_rules import capacity_group, cost_group, plan_group
+from .rules import Rule, RuleGroup, record, recorded
 
 _MODEL = "namespace, model_name, tenant"
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

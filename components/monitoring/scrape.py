@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from components.monitoring.targets import Target
+from .targets import Target
 
 LABEL_LIMIT = 64
 """Labels of one series; the widest, cAdvisor's with an image's name, have about twenty."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from components.inputs import Model
+from ..inputs import Model
 
 
 class Engine(StrEnum):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from components.monitoring.targets import Target
+from .targets import Target
 
 SERIES_PER_NODE = 1_000
 """Of the kubelet and of the containers of one node, as far as `scrape` keeps them: about ten for each of up to 100 containers."""

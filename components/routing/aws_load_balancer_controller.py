@@ -6,16 +6,16 @@ from typing import Any
 import pulumi
 from pydantic import Field
 
-from components.base import PlatformComponent
-from components.charts import placed, release
-from components.cloud import cloud
-from components.inputs import InputText, validate
-from components.ordering import known_after
-from components.routing.aws_load_balancer_policies import controller_statements
-from components.routing.controllers import CONFINED, NON_ROOT, TrafficControllerArgs, TrafficControllerConfig
-from components.security.network.surroundings import INSTANCE, NAME
-from components.security.pod_identity import PodIdentity
-from components.versions import AWS_LOAD_BALANCER_CONTROLLER
+from ..base import PlatformComponent
+from ..charts import placed, release
+from ..cloud import cloud
+from ..inputs import InputText, validate
+from ..ordering import known_after
+from ..security.network.surroundings import INSTANCE, NAME
+from ..security.pod_identity import PodIdentity
+from ..versions import AWS_LOAD_BALANCER_CONTROLLER
+from .aws_load_balancer_policies import controller_statements
+from .controllers import CONFINED, NON_ROOT, TrafficControllerArgs, TrafficControllerConfig
 
 SERVICE_ACCOUNT = "aws-load-balancer-controller"
 """Service account of the controller."""

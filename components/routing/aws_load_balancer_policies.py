@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import pulumi
 
-from components.cloud import Cloud
-from components.security.policies import Conditions, Statement, allow
+from ..cloud import Cloud
+from ..security.policies import Conditions, Statement, allow
 
 _TAG = "elbv2.k8s.aws/cluster"
 """Tag of all that the controller makes, with the name of its cluster (docs/guide/service/annotations.md, "AWS Resource Tags")."""

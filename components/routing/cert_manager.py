@@ -5,12 +5,12 @@ from typing import Any
 
 import pulumi
 
-from components.base import PlatformComponent
-from components.charts import placed, release
-from components.inputs import validate
-from components.routing.controllers import TrafficControllerArgs, TrafficControllerConfig
-from components.security.network.surroundings import INSTANCE, NAME
-from components.versions import CERT_MANAGER
+from ..base import PlatformComponent
+from ..charts import placed, release
+from ..inputs import validate
+from ..security.network.surroundings import INSTANCE, NAME
+from ..versions import CERT_MANAGER
+from .controllers import TrafficControllerArgs, TrafficControllerConfig
 
 CONTROLLER, WEBHOOK, INJECTOR, CHECK = (
     {NAME: name, INSTANCE: "cert-manager"} for name in ("cert-manager", "webhook", "cainjector", "startupapicheck")

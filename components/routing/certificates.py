@@ -7,9 +7,9 @@ cert-manager, takes names from listeners that have one (ours have none, see gate
 
 import pulumi
 
-from components.names import DNS_LABEL_MAX, fit
-from components.routing.config import GatewayConfig, Issuer
-from components.routing.objects import CERTIFICATES, Object, whole
+from ..names import DNS_LABEL_MAX, fit
+from .config import GatewayConfig, Issuer
+from .objects import CERTIFICATES, Object, whole
 
 
 def certificate_secret(config: GatewayConfig, name: str) -> pulumi.Input[str]:

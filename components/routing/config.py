@@ -8,12 +8,12 @@ from typing import Annotated, NotRequired, Self, TypedDict
 import pulumi
 from pydantic import AfterValidator, Field, model_validator
 
-from components.inputs import InputText, Matching, Model
-from components.routing.paths import allowed_paths, check_prefix
-from components.security.network.policies import Cidr
-from components.serving.arguments import PORT
-from components.serving.groups import Task
-from components.types import DnsLabel
+from ..inputs import InputText, Matching, Model
+from ..security.network.policies import Cidr
+from ..serving.arguments import PORT
+from ..serving.groups import Task
+from ..types import DnsLabel
+from .paths import allowed_paths, check_prefix
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 

@@ -6,7 +6,7 @@ from typing import NotRequired, TypedDict
 import pulumi
 from pydantic import Field
 
-from components.inputs import InputText, Model
+from ..inputs import InputText, Model
 
 CONFINED = {
     "allowPrivilegeEscalation": False,

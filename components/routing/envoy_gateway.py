@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import pulumi
 
-from components.base import PACKAGE
-from components.names import DNS_LABEL_MAX, fit
-from components.routing import gateway_api
-from components.routing.config import Auth, GatewayConfig, RouteConfig
-from components.routing.envoy_gateway_controller import CONTROLLER_NAME
-from components.routing.envoy_proxy import CLIENT_HEADER, envoy_proxy
-from components.routing.objects import ENVOY_GATEWAY, GATEWAY_API, KEEP_ALIVE_SECONDS, Object, whole
+from ..base import PACKAGE
+from ..names import DNS_LABEL_MAX, fit
+from . import gateway_api
+from .config import Auth, GatewayConfig, RouteConfig
+from .envoy_gateway_controller import CONTROLLER_NAME
+from .envoy_proxy import CLIENT_HEADER, envoy_proxy
+from .objects import ENVOY_GATEWAY, GATEWAY_API, KEEP_ALIVE_SECONDS, Object, whole
 
 _V1ALPHA1: Final = f"{ENVOY_GATEWAY}/v1alpha1"
 _RECEIVED_SECONDS: Final = 300

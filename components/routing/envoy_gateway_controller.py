@@ -6,11 +6,11 @@ from typing import Any
 import pulumi
 from pydantic import Field
 
-from components.base import PlatformComponent
-from components.charts import placed, release
-from components.inputs import InputText, validate
-from components.routing.controllers import TrafficControllerArgs, TrafficControllerConfig
-from components.versions import ENVOY_GATEWAY
+from ..base import PlatformComponent
+from ..charts import placed, release
+from ..inputs import InputText, validate
+from ..versions import ENVOY_GATEWAY
+from .controllers import TrafficControllerArgs, TrafficControllerConfig
 
 CONTROLLER_NAME = "gateway.envoyproxy.io/gatewayclass-controller"
 """Name of the controller in a GatewayClass."""

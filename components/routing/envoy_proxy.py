@@ -6,10 +6,10 @@ What is said of Envoy Gateway is in envoyproxy/gateway v1.9.0, in internal/infra
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from components.charts import placed
-from components.image_lock import locked
-from components.routing import load_balancers
-from components.routing.config import GatewayConfig
+from ..charts import placed
+from ..image_lock import locked
+from . import load_balancers
+from .config import GatewayConfig
 
 IMAGE: Final = locked("docker.io/envoyproxy/envoy:distroless-v1.39.0")
 """What Envoy Gateway 1.9.0 starts (api/v1alpha1/shared_types.go, `DefaultEnvoyProxyImage`), with its digest where it is known."""

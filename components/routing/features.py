@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from pydantic import Field, model_validator
 
-from components.inputs import Model
-from components.routing.config import GatewayConfig, Implementation, LoadBalancerRouteConfig, RouteConfig
+from ..inputs import Model
+from .config import GatewayConfig, Implementation, LoadBalancerRouteConfig, RouteConfig
 
 TABLE = Path(__file__).parent / "features.yaml"
 NAMES: Mapping[Implementation, str] = {

@@ -5,14 +5,14 @@ from typing import Final
 
 import pulumi
 
-from components.base import PlatformComponent
-from components.inputs import InputError, validate
-from components.names import DNS_LABEL_MAX, fit
-from components.ordering import known_after
-from components.routing import envoy_gateway, gateway_api, istio
-from components.routing.config import GatewayArgs, GatewayConfig, GatewayRefArgs, Implementation
-from components.routing.features import check_features, of_gateway
-from components.routing.objects import Object, make
+from ..base import PlatformComponent
+from ..inputs import InputError, validate
+from ..names import DNS_LABEL_MAX, fit
+from ..ordering import known_after
+from . import envoy_gateway, gateway_api, istio
+from .config import GatewayArgs, GatewayConfig, GatewayRefArgs, Implementation
+from .features import check_features, of_gateway
+from .objects import Object, make
 
 _OBJECTS: Final[Mapping[Implementation, Callable[[GatewayConfig, str], dict[str, Object]]]] = {
     Implementation.ENVOY_GATEWAY: envoy_gateway.gateway_objects,

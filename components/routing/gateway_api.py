@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import pulumi
 
-from components.routing import load_balancers
-from components.routing.certificates import certificate, certificate_secret
-from components.routing.config import GatewayConfig, RouteConfig, Rule, Version
-from components.routing.objects import GATEWAY_API, INFERENCE, Object, whole
-from components.serving.arguments import PORT
+from ..serving.arguments import PORT
+from . import load_balancers
+from .certificates import certificate, certificate_secret
+from .config import GatewayConfig, RouteConfig, Rule, Version
+from .objects import GATEWAY_API, INFERENCE, Object, whole
 
 HTTP: Final = 80
 HTTPS: Final = 443

@@ -9,14 +9,14 @@ from typing import Any, Final
 
 import pulumi
 
-from components.names import DNS_LABEL_MAX, fit
-from components.routing.certificates import certificate, certificate_secret
-from components.routing.config import GatewayConfig, Jwt, RouteConfig, Rule
-from components.routing.gateway_api import HTTP, HTTPS, REMOVED_HEADERS
-from components.routing.istio_limits import limits
-from components.routing.objects import KEEP_ALIVE_SECONDS, Object, whole
-from components.routing.paths import allowed_paths
-from components.serving.groups import Task
+from ..names import DNS_LABEL_MAX, fit
+from ..serving.groups import Task
+from .certificates import certificate, certificate_secret
+from .config import GatewayConfig, Jwt, RouteConfig, Rule
+from .gateway_api import HTTP, HTTPS, REMOVED_HEADERS
+from .istio_limits import limits
+from .objects import KEEP_ALIVE_SECONDS, Object, whole
+from .paths import allowed_paths
 
 _NETWORKING: Final = "networking.istio.io/v1"
 _FILTERS: Final = "networking.istio.io/v1alpha3"

@@ -6,12 +6,12 @@ from typing import Any, NotRequired
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.base import PlatformComponent
-from components.charts import placed, release
-from components.inputs import InputText, validate
-from components.ordering import known_after
-from components.routing.controllers import TrafficControllerArgs, TrafficControllerConfig
-from components.versions import ISTIO
+from ..base import PlatformComponent
+from ..charts import placed, release
+from ..inputs import InputText, validate
+from ..ordering import known_after
+from ..versions import ISTIO
+from .controllers import TrafficControllerArgs, TrafficControllerConfig
 
 PODS = {"app": "istiod", "istio": "pilot"}
 """Labels of its pods (chart istiod, templates/deployment.yaml)."""

@@ -6,14 +6,14 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent
-from components.charts import placed, release
-from components.inputs import InputText, Model, validate
-from components.routing import load_balancers
-from components.routing.config import PRIVATE_RANGES, SourceRange, check_ranges
-from components.routing.controllers import CONFINED, NON_ROOT
-from components.routing.istio_controller import REPOSITORY
-from components.versions import ISTIO
+from ..base import PlatformComponent
+from ..charts import placed, release
+from ..inputs import InputText, Model, validate
+from ..versions import ISTIO
+from . import load_balancers
+from .config import PRIVATE_RANGES, SourceRange, check_ranges
+from .controllers import CONFINED, NON_ROOT
+from .istio_controller import REPOSITORY
 
 RELEASE = "istio-ingressgateway"
 PODS = {"app": RELEASE, "istio": "ingressgateway"}

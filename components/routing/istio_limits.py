@@ -7,7 +7,7 @@ Patches name parts of what Istio makes itself, so each upgrade of Istio is to be
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from components.routing.config import GatewayConfig
+from .config import GatewayConfig
 
 HEADERS_SECONDS: Final = 10
 RECEIVED_SECONDS: Final = 300

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import pulumi
 
-from components.base import PACKAGE, PART_OF, labels
-from components.security.network.policies import NetworkFlowArgs, NetworkPolicyArgs
-from components.serving.arguments import PORT
+from ..base import PACKAGE, PART_OF, labels
+from ..security.network.policies import NetworkFlowArgs, NetworkPolicyArgs
+from ..serving.arguments import PORT
 
 NAMESPACE_LABELS: Final = {"istio.io/dataplane-mode": "ambient"}
 """Labels of namespaces whose pods are in the mesh (istio.io, "Add workloads to the mesh"); no pod restarts for them."""

@@ -6,11 +6,11 @@ engine's own key where it asks for one.
 
 from typing import Final
 
-from components.names import DNS_LABEL_MAX, fit
-from components.routing import load_balancers
-from components.routing.config import LoadBalancerRouteConfig
-from components.routing.objects import Object, whole
-from components.serving.arguments import PORT
+from ..names import DNS_LABEL_MAX, fit
+from ..serving.arguments import PORT
+from . import load_balancers
+from .config import LoadBalancerRouteConfig
+from .objects import Object, whole
 
 HTTP: Final = 80
 HTTPS: Final = 443

@@ -5,12 +5,12 @@ from typing import NotRequired, TypedDict
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.base import PlatformComponent
-from components.inputs import InputText, Model, validate
-from components.names import DNS_LABEL_MAX, fit
-from components.ordering import known_after
-from components.routing.istio_mesh import NAMESPACE_LABELS, mesh_objects
-from components.routing.objects import make
+from ..base import PlatformComponent
+from ..inputs import InputText, Model, validate
+from ..names import DNS_LABEL_MAX, fit
+from ..ordering import known_after
+from .istio_mesh import NAMESPACE_LABELS, mesh_objects
+from .objects import make
 
 
 class MeshArgs(TypedDict):

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pulumi_kubernetes as kubernetes
 
-from components.base import PlatformComponent, labels
-from components.names import DNS_LABEL_MAX, fit
+from ..base import PlatformComponent, labels
+from ..names import DNS_LABEL_MAX, fit
 
 GATEWAY_API: Final = "gateway.networking.k8s.io"
 ENVOY_GATEWAY: Final = "gateway.envoyproxy.io"

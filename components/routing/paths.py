@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from components.serving.groups import Task
+from ..serving.groups import Task
 
 _ALL: Final = ("/v1/models",)
 _PATHS: Final[Mapping[Task, tuple[str, ...]]] = {

@@ -6,9 +6,9 @@ from typing import Any, TypedDict
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.base import PlatformComponent, labels
-from components.inputs import InputText, Model, validate
-from components.names import DNS_LABEL_MAX, fit
+from ..base import PlatformComponent, labels
+from ..inputs import InputText, Model, validate
+from ..names import DNS_LABEL_MAX, fit
 
 ISSUER_KIND = "Issuer"
 """Kind of the authority's issuer: it signs in its own namespace alone."""

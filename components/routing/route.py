@@ -5,11 +5,11 @@ from typing import Any, Self
 import pulumi
 from pydantic import model_validator
 
-from components.base import PlatformComponent
-from components.inputs import InputError, validate
-from components.ordering import known_after
-from components.routing import envoy_gateway, gateway_api, istio, load_balanced
-from components.routing.config import (
+from ..base import PlatformComponent
+from ..inputs import InputError, validate
+from ..ordering import known_after
+from . import envoy_gateway, gateway_api, istio, load_balanced
+from .config import (
     GatewayRef,
     Host,
     Implementation,
@@ -19,9 +19,9 @@ from components.routing.config import (
     RouteConfig,
     RouteFields,
 )
-from components.routing.features import check_features, of_route
-from components.routing.load_balancers import LONGEST_TLS_IDLE
-from components.routing.objects import Object, make
+from .features import check_features, of_route
+from .load_balancers import LONGEST_TLS_IDLE
+from .objects import Object, make
 
 
 class _Config(RouteFields):

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 
-from components.monitoring.targets import Target
-from components.routing import (
+from ..monitoring.targets import Target
+from . import (
     aws_load_balancer_controller,
     cert_manager,
     envoy_gateway_controller,
     istio_controller,
     istio_ingress,
 )
-from components.routing.config import Implementation
-from components.routing.envoy_proxy import proxy_labels
+from .config import Implementation
+from .envoy_proxy import proxy_labels
 
 STATS = "/stats/prometheus"
 """Path of the metrics of proxies (envoyproxy/gateway internal/xds/bootstrap; istio.io/docs, "Application Requirements")."""

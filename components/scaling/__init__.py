@@ -1,8 +1,8 @@
 """How many servers of a model there are."""
 
-from components.scaling.autoscaler import Autoscaler, ScaledKind
-from components.scaling.controllers import KedaController
-from components.scaling.groups import ScalerKind
-from components.scaling.metrics_server import MetricsServer
+from .autoscaler import Autoscaler, ScaledKind
+from .controllers import KedaController
+from .groups import ScalerKind
+from .metrics_server import MetricsServer
 
 __all__ = ["Autoscaler", "KedaController", "MetricsServer", "ScaledKind", "ScalerKind"]

@@ -8,16 +8,17 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent, labels
-from components.inputs import InputText, Model, validate
-from components.monitoring.plan_rules import KEDA_PREFIX
-from components.scaling.groups import ScalerKind, ScheduleArgs, ScheduleConfig, Targets, TargetsArgs
-from components.scaling.manifests import cron_trigger, horizontal_pod_autoscaler, prometheus_trigger, scaled_object
-from components.scaling.queries import triggers
-from components.types import DnsLabel
-from components.versions import VLLM
 from planner.autoscaling import Windows, windows
 from planner.drain import Drain
+
+from ..base import PlatformComponent, labels
+from ..inputs import InputText, Model, validate
+from ..monitoring.plan_rules import KEDA_PREFIX
+from ..types import DnsLabel
+from ..versions import VLLM
+from .groups import ScalerKind, ScheduleArgs, ScheduleConfig, Targets, TargetsArgs
+from .manifests import cron_trigger, horizontal_pod_autoscaler, prometheus_trigger, scaled_object
+from .queries import triggers
 
 AWAIT_READY = {"pulumi.com/waitFor": "condition=Ready"}
 """Tells Pulumi when a ScaledObject counts as made: KEDA understood it and has its answers."""

@@ -6,10 +6,10 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 from pydantic import Field
 
-from components.base import PlatformComponent
-from components.charts import placed, release
-from components.inputs import InputText, Model, validate
-from components.versions import KEDA
+from ..base import PlatformComponent
+from ..charts import placed, release
+from ..inputs import InputText, Model, validate
+from ..versions import KEDA
 
 OPERATOR = {"app": "keda-operator"}
 """Labels of KEDA's operator (chart keda, templates/manager)."""

@@ -5,9 +5,10 @@ from typing import Any
 
 import pulumi
 
-from components.scaling.groups import ScheduleConfig, Targets
-from components.scaling.queries import Trigger
 from planner.autoscaling import Windows
+
+from .groups import ScheduleConfig, Targets
+from .queries import Trigger
 
 FAILURES = 3
 """Polls without an answer before the fallback holds."""

@@ -6,11 +6,11 @@ from typing import Any, NotRequired
 import pulumi
 from pydantic import Field
 
-from components.base import PlatformComponent
-from components.charts import placed, release
-from components.inputs import InputText, Model, validate
-from components.scaling.controllers import ScalingControllerArgs
-from components.versions import METRICS_SERVER
+from ..base import PlatformComponent
+from ..charts import placed, release
+from ..inputs import InputText, Model, validate
+from ..versions import METRICS_SERVER
+from .controllers import ScalingControllerArgs
 
 METRICS_SERVER_PODS = {"app.kubernetes.io/name": "metrics-server", "app.kubernetes.io/instance": "metrics-server"}
 """Labels of the pods of metrics-server (chart metrics-server, templates/_helpers.tpl)."""

@@ -7,8 +7,8 @@ are an error when the engines are not scraped, and then the fallback holds; a ze
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from components.monitoring.signals import signal
-from components.scaling.groups import Targets
+from ..monitoring.signals import signal
+from .groups import Targets
 
 WINDOW, STEP = "2m", "30s"
 """Four scrapes: what runs goes up and down by chance, and one scrape that fails is no change of the load."""

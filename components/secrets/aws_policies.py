@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from components.cloud import Cloud
-from components.secrets.providers import AwsSecretService
-from components.security.policies import Statement, allow
+from ..cloud import Cloud
+from ..security.policies import Statement, allow
+from .providers import AwsSecretService
 
 _ACTION = {
     AwsSecretService.SECRETS_MANAGER: "secretsmanager:GetSecretValue",

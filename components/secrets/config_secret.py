@@ -8,10 +8,10 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent, labels
-from components.inputs import InputText, Model, validate, validated
-from components.secrets.kinds import HiddenText, SecretType, check_keys, check_value
-from components.types import SecretKeyName
+from ..base import PlatformComponent, labels
+from ..inputs import InputText, Model, validate, validated
+from ..types import SecretKeyName
+from .kinds import HiddenText, SecretType, check_keys, check_value
 
 
 class ConfigSecretArgs(TypedDict):

@@ -7,13 +7,13 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent, labels
-from components.inputs import InputText, Matching, Model, validate
-from components.ordering import known_after
-from components.secrets.kinds import SecretType, check_keys
-from components.secrets.manifests import API_VERSION, AWAIT_READY, external_spec
-from components.secrets.providers import Remote, RemoteArgs
-from components.types import DnsLabel, SecretKeyName
+from ..base import PlatformComponent, labels
+from ..inputs import InputText, Matching, Model, validate
+from ..ordering import known_after
+from ..types import DnsLabel, SecretKeyName
+from .kinds import SecretType, check_keys
+from .manifests import API_VERSION, AWAIT_READY, external_spec
+from .providers import Remote, RemoteArgs
 
 RefreshInterval = Annotated[str, Matching(pattern=r"[1-9]\d*(s|m|h)", what="a time of Go in one unit", example="1h")]
 """How often a store is read."""

@@ -6,15 +6,15 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent
-from components.charts import placed, release
-from components.cloud import cloud
-from components.inputs import InputText, Model, validate
-from components.ordering import known_after
-from components.secrets.aws_policies import check_remote, reader_statements
-from components.secrets.providers import AwsSecretService
-from components.security.pod_identity import PodIdentity, ServiceAccountArgs
-from components.versions import EXTERNAL_SECRETS
+from ..base import PlatformComponent
+from ..charts import placed, release
+from ..cloud import cloud
+from ..inputs import InputText, Model, validate
+from ..ordering import known_after
+from ..security.pod_identity import PodIdentity, ServiceAccountArgs
+from ..versions import EXTERNAL_SECRETS
+from .aws_policies import check_remote, reader_statements
+from .providers import AwsSecretService
 
 SERVICE_ACCOUNT = "external-secrets"
 """Service account of the operator."""

@@ -6,9 +6,9 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field
 
-from components.base import PlatformComponent, labels
-from components.inputs import InputText, Model, validate
-from components.ordering import known_after
+from ..base import PlatformComponent, labels
+from ..inputs import InputText, Model, validate
+from ..ordering import known_after
 
 
 class ImagePullArgs(TypedDict):

@@ -6,8 +6,8 @@ from typing import Any
 
 import pulumi
 
-from components.secrets.kinds import SecretType
-from components.secrets.providers import AwsSecretService, Remote, VaultConfig
+from .kinds import SecretType
+from .providers import AwsSecretService, Remote, VaultConfig
 
 API_VERSION = "external-secrets.io/v1"
 SEALED_API_VERSION = "bitnami.com/v1alpha1"

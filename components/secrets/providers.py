@@ -5,7 +5,7 @@ from typing import Annotated, NotRequired, TypedDict
 
 from pydantic import Field
 
-from components.inputs import Matching, Model
+from ..inputs import Matching, Model
 
 
 class AwsSecretService(StrEnum):

@@ -9,12 +9,12 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import AfterValidator, Field, model_validator
 
-from components.base import PlatformComponent, labels
-from components.inputs import InputText, Model, validate
-from components.ordering import known_after
-from components.secrets.kinds import SecretType, check_keys
-from components.secrets.manifests import AWAIT_SYNCED, SEALED_API_VERSION, sealed_spec
-from components.types import DnsLabel, SecretKeyName
+from ..base import PlatformComponent, labels
+from ..inputs import InputText, Model, validate
+from ..ordering import known_after
+from ..types import DnsLabel, SecretKeyName
+from .kinds import SecretType, check_keys
+from .manifests import AWAIT_SYNCED, SEALED_API_VERSION, sealed_spec
 
 _LEAST_BYTES = 2 + 256 + 16
 """Length, session key under RSA of 2048 bits, and the tag of AES-GCM (bitnami-labs/sealed-secrets, docs/developer/crypto.md)."""

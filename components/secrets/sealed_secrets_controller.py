@@ -6,10 +6,10 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 from pydantic import Field
 
-from components.base import PlatformComponent
-from components.charts import placed, release
-from components.inputs import InputText, Model, validate
-from components.versions import SEALED_SECRETS
+from ..base import PlatformComponent
+from ..charts import placed, release
+from ..inputs import InputText, Model, validate
+from ..versions import SEALED_SECRETS
 
 PODS = {"app.kubernetes.io/name": "sealed-secrets", "app.kubernetes.io/instance": "sealed-secrets"}
 """Labels of its pods (chart sealed-secrets, templates/_helpers.tpl)."""

@@ -6,11 +6,11 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent, labels
-from components.inputs import InputText, Model, validate
-from components.secrets.manifests import API_VERSION, AWAIT_READY, aws_provider, token_rules, vault_provider
-from components.secrets.providers import AwsSecretService, VaultArgs, VaultConfig
-from components.security.account import service_account
+from ..base import PlatformComponent, labels
+from ..inputs import InputText, Model, validate
+from ..security.account import service_account
+from .manifests import API_VERSION, AWAIT_READY, aws_provider, token_rules, vault_provider
+from .providers import AwsSecretService, VaultArgs, VaultConfig
 
 
 class AwsStoreArgs(TypedDict):

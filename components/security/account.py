@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.base import PlatformComponent
+from ..base import PlatformComponent
 
 
 def service_account(

@@ -7,9 +7,9 @@ somebody else. And it knows no owner: the platform's objects stand in the same n
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from components.base import PACKAGE, PART_OF
-from components.security.admission_rules import Allowed, Reserved, content_rules, rule
-from components.security.admission_variables import listed, variables
+from ..base import PACKAGE, PART_OF
+from .admission_rules import Allowed, Reserved, content_rules, rule
+from .admission_variables import listed, variables
 
 
 def content_policy(groups: Iterable[str], allowed: Allowed) -> dict[str, Any]:

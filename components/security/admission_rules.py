@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.base import PACKAGE, PART_OF
-from components.security.admission_variables import COMMANDS, OURS, begins, listed
+from ..base import PACKAGE, PART_OF
+from .admission_variables import COMMANDS, OURS, begins, listed
 
 _DEVICES = "NVIDIA_VISIBLE_DEVICES"
 """Environment by which NVIDIA's runtime gives a container devices that it never asked the scheduler for

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from components.base import PACKAGE, PART_OF
+from ..base import PACKAGE, PART_OF
 
 OURS = f"'{PART_OF}' in {{0}} && {{0}}['{PART_OF}'] == '{PACKAGE}'"
 """Whether labels have the one of the platform."""

@@ -6,13 +6,13 @@ import pulumi
 import pulumi_aws as aws
 from pydantic import Field, model_validator
 
-from components.base import PACKAGE, PlatformComponent
-from components.cloud import cloud
-from components.inputs import Model, validate
-from components.names import fit
-from components.ordering import known_after
-from components.security.key_policy import KeyUse, check_uses, key_statements
-from components.security.policies import document
+from ..base import PACKAGE, PlatformComponent
+from ..cloud import cloud
+from ..inputs import Model, validate
+from ..names import fit
+from ..ordering import known_after
+from .key_policy import KeyUse, check_uses, key_statements
+from .policies import document
 
 _ALIAS_MAX = 256
 """Characters (KMS API, CreateAlias)."""

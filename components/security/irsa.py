@@ -5,11 +5,11 @@ from typing import Any, TypedDict, cast
 import pulumi
 from pydantic import Field
 
-from components.base import PlatformComponent
-from components.inputs import InputText, Model, validate
-from components.security.pod_identity import ServiceAccount, ServiceAccountArgs
-from components.security.policies import irsa_trust
-from components.security.workload_role import workload_role
+from ..base import PlatformComponent
+from ..inputs import InputText, Model, validate
+from .pod_identity import ServiceAccount, ServiceAccountArgs
+from .policies import irsa_trust
+from .workload_role import workload_role
 
 
 class OidcProviderArgs(TypedDict):

@@ -5,8 +5,8 @@ from enum import StrEnum
 
 import pulumi
 
-from components.cloud import Cloud
-from components.security.policies import ANYBODY, Statement, allow
+from ..cloud import Cloud
+from .policies import ANYBODY, Statement, allow
 
 
 class KeyUse(StrEnum):

@@ -7,11 +7,11 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field, field_validator
 
-from components.base import PlatformComponent, labels
-from components.inputs import Model, validate
-from components.ordering import known_after
-from components.security.quotas import default_resources
-from components.types import DnsLabel, KubernetesVersion
+from ..base import PlatformComponent, labels
+from ..inputs import Model, validate
+from ..ordering import known_after
+from ..types import DnsLabel, KubernetesVersion
+from .quotas import default_resources
 
 OF_KUBERNETES = frozenset({"default", "kube-node-lease", "kube-public", "kube-system"})
 """Namespaces that every cluster has (kubernetes.io/docs/concepts/overview/working-with-objects/namespaces)."""

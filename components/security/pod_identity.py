@@ -7,12 +7,12 @@ import pulumi
 import pulumi_aws as aws
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent
-from components.cloud import cloud
-from components.inputs import InputText, Model, validate
-from components.ordering import known_after
-from components.security.policies import pod_identity_trust
-from components.security.workload_role import workload_role
+from ..base import PlatformComponent
+from ..cloud import cloud
+from ..inputs import InputText, Model, validate
+from ..ordering import known_after
+from .policies import pod_identity_trust
+from .workload_role import workload_role
 
 
 class ServiceAccountArgs(TypedDict):

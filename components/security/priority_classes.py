@@ -6,8 +6,8 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent, labels
-from components.inputs import Model, validate
+from ..base import PlatformComponent, labels
+from ..inputs import Model, validate
 
 _HIGHEST = 1_000_000_000
 """Above are Kubernetes' own classes (kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption)."""

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any
 
-from components.security.policies import ANYBODY, WITHOUT_SOURCE
+from .policies import ANYBODY, WITHOUT_SOURCE
 
 UNSCOPABLE = frozenset(
     {

@@ -7,16 +7,16 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent, labels
-from components.inputs import InputText, Model, validate
-from components.names import DNS_LABEL
-from components.ordering import known_after
-from components.security.admission import binding, content_policy, reservation_policy
-from components.security.admission_rules import Allowed, reservations
-from components.security.namespace import OF_KUBERNETES, Namespace, PodSecurityLevel
-from components.security.quotas import accelerator_quota
-from components.security.roles import deployer_rules, groups
-from components.types import DnsLabel, KubernetesVersion, ResourceName
+from ..base import PlatformComponent, labels
+from ..inputs import InputText, Model, validate
+from ..names import DNS_LABEL
+from ..ordering import known_after
+from ..types import DnsLabel, KubernetesVersion, ResourceName
+from .admission import binding, content_policy, reservation_policy
+from .admission_rules import Allowed, reservations
+from .namespace import OF_KUBERNETES, Namespace, PodSecurityLevel
+from .quotas import accelerator_quota
+from .roles import deployer_rules, groups
 
 _ACCOUNTS = "system:serviceaccounts"
 """The group of all service accounts; with a namespace behind it, of those there."""

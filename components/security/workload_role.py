@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pulumi
 import pulumi_aws as aws
 
-from components.base import PlatformComponent
-from components.cloud import cloud
-from components.inputs import validated
-from components.ordering import known_after
-from components.security.policies import Statement, document
-from components.security.scoped import check_scoped
+from ..base import PlatformComponent
+from ..cloud import cloud
+from ..inputs import validated
+from ..ordering import known_after
+from .policies import Statement, document
+from .scoped import check_scoped
 
 
 def workload_role(

@@ -1,10 +1,10 @@
 """Servers that answer for models."""
 
-from components.serving.config import ModelServerArgs
-from components.serving.controllers import KubeRayOperator, LeaderWorkerSetController
-from components.serving.image_prepull import ImagePrepull
-from components.serving.model_server import ModelServer
-from components.serving.verification import ModelVerification, ModelVerificationArgs
+from .config import ModelServerArgs
+from .controllers import KubeRayOperator, LeaderWorkerSetController
+from .image_prepull import ImagePrepull
+from .model_server import ModelServer
+from .verification import ModelVerification, ModelVerificationArgs
 
 __all__ = [
     "ImagePrepull",

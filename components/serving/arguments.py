@@ -7,11 +7,11 @@ from typing import Any
 
 import pulumi
 
-from components.serving.config import ServerConfig
-from components.serving.engine_tables import engine_table
-from components.serving.groups import Lora, Speculative, Task
-from components.serving.media import NOWHERE, Media
-from components.serving.observed import LONGEST_LOGGED, TRACES_FLAG
+from .config import ServerConfig
+from .engine_tables import engine_table
+from .groups import Lora, Speculative, Task
+from .media import NOWHERE, Media
+from .observed import LONGEST_LOGGED, TRACES_FLAG
 
 PORT = 8000
 """The engine's default port, for the API and for /health and /metrics alike."""

@@ -6,10 +6,16 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 from pydantic import Field, field_validator, model_validator
 
-from components.inputs import InputText, Model
-from components.serving.engine_images import EngineImage, engine_on
-from components.serving.extras import check_arguments, check_environment, check_parsers, check_version
-from components.serving.groups import (
+from planner.host import cpus, host_memory_mib, shared_memory_mib
+from planner.timeouts import engine_ready_seconds, granted_seconds
+
+from ..inputs import InputText, Model
+from ..storage.compile_cache import CompileCache, compile_cache
+from ..types import DnsLabel, NodePool, NodePoolArgs, SecretKey, SecretKeyArgs
+from ..versions import VLLM
+from .engine_images import EngineImage, engine_on
+from .extras import check_arguments, check_environment, check_parsers, check_version
+from .groups import (
     GENERATING,
     AdapterName,
     DrainArgs,
@@ -31,16 +37,11 @@ from components.serving.groups import (
     check_names,
     check_task,
 )
-from components.serving.lifecycle import check_stop
-from components.serving.limits import Limits, LimitsArgs
-from components.serving.media import Media, MediaArgs
-from components.serving.observed import Traces, TracesArgs, check_logged
-from components.serving.placement import check_one_replica, nodes_of_replica
-from components.storage.compile_cache import CompileCache, compile_cache
-from components.types import DnsLabel, NodePool, NodePoolArgs, SecretKey, SecretKeyArgs
-from components.versions import VLLM
-from planner.host import cpus, host_memory_mib, shared_memory_mib
-from planner.timeouts import engine_ready_seconds, granted_seconds
+from .lifecycle import check_stop
+from .limits import Limits, LimitsArgs
+from .media import Media, MediaArgs
+from .observed import Traces, TracesArgs, check_logged
+from .placement import check_one_replica, nodes_of_replica
 
 NODE_AND_IMAGE_SECONDS = 1800
 """For a fresh node and an image of more than 10 GB on it, where nobody predicted how long they take."""

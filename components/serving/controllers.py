@@ -6,10 +6,10 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 from pydantic import Field
 
-from components.base import PlatformComponent
-from components.charts import placed, release
-from components.inputs import InputText, Model, validate
-from components.versions import KUBERAY, LWS
+from ..base import PlatformComponent
+from ..charts import placed, release
+from ..inputs import InputText, Model, validate
+from ..versions import KUBERAY, LWS
 
 KUBERAY_OPERATOR = {"app.kubernetes.io/name": "kuberay-operator"}
 """Labels of the operator's pods, which Ray's policies let in (chart kuberay-operator, templates/_helpers.tpl)."""

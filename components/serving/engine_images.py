@@ -9,10 +9,10 @@ from typing import Annotated
 import yaml
 from pydantic import AfterValidator, Field
 
-from components.image_lock import locked
-from components.inputs import Model
-from components.types import NodePool
-from components.versions import VLLM_IMAGE
+from ..image_lock import locked
+from ..inputs import Model
+from ..types import NodePool
+from ..versions import VLLM_IMAGE
 
 _NAME = re.compile(
     r"(?P<repository>[a-z0-9.-]+(:\d+)?(/[a-z0-9._-]+)+|[a-z0-9._-]+)(:(?P<tag>\w[\w.-]{0,127}))?(@(?P<digest>sha256:[0-9a-f]{64}))?"

@@ -1,7 +1,7 @@
 """The engine's environment. Pure."""
 
-from components.pods import ENGINE_HOME
-from components.serving.config import ServerConfig
+from ..pods import ENGINE_HOME
+from .config import ServerConfig
 
 INTERFACE = "eth0"
 """The network interface of a pod, by the convention of every CNI in use here."""

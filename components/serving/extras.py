@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
 
-from components.serving.engine_tables import engine_table
-from components.serving.screening import check_engine_version, screen_arguments, screen_environment, shown_variable
-from components.serving.variables import why_not
+from .engine_tables import engine_table
+from .screening import check_engine_version, screen_arguments, screen_environment, shown_variable
+from .variables import why_not
 
 FLAGS = MappingProxyType(
     {

@@ -8,11 +8,12 @@ import pulumi
 from pydantic import Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from components.inputs import InputText, Matching, Model
-from components.serving.limits import Limits
 from planner.compatibility import check_lora
 from planner.drain import Drain
 from planner.options import Options
+
+from ..inputs import InputText, Matching, Model
+from .limits import Limits
 
 Parser = Annotated[str, Matching(pattern=r"[a-z0-9_]+", what="the name of a parser of vLLM", example="hermes")]
 AdapterName = Annotated[

@@ -10,11 +10,11 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field
 
-from components.base import PlatformComponent, labels, selector
-from components.image_lock import locked
-from components.inputs import InputText, Model, validate
-from components.pods import on_pool, resources, restricted_container, restricted_pod
-from components.types import NodePool, NodePoolArgs
+from ..base import PlatformComponent, labels, selector
+from ..image_lock import locked
+from ..inputs import InputText, Model, validate
+from ..pods import on_pool, resources, restricted_container, restricted_pod
+from ..types import NodePool, NodePoolArgs
 
 PAUSE_IMAGE = locked("registry.k8s.io/pause:3.10.2")
 """What RKE2 1.36.3 and 1.37.0 hold their pods with (NixOS/nixpkgs, versions of rke2, pauseVersion)."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from components.quantities import quantity
-from components.types import NodePool
 from planner.cold_start import DISK_RESERVE
 from planner.drain import SPOT_NOTICE, Drain
+
+from ..quantities import quantity
+from ..types import NodePool
 
 WEIGHTS, START = "llm-platform/weights-gib", "llm-platform/start-seconds"
 """Annotations of a server: the size of its weights, and how long its container is predicted to take to its first answer."""

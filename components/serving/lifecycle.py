@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from components.types import NodePool
 from planner.drain import Drain, check_drain
+
+from ..types import NodePool
 
 
 def rollout(replicas: int, accelerators: int, spare_accelerators: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import NotRequired, TypedDict, cast
 
 from pydantic import Field
 
-from components.inputs import Model
+from ..inputs import Model
 
 _LARGEST_BATCH = 1024
 """Requests of the largest batch vLLM chooses by itself, on cards of 160 GiB (vllm/engine/arg_utils.py)."""

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 import pulumi
 
-from components.base import selector
-from components.pods import (
+from ..base import selector
+from ..pods import (
     ENGINE_SCRATCH,
     PROMPTS_LOGGED,
     device_groups,
@@ -17,14 +17,14 @@ from components.pods import (
     restricted_pod,
     scratch,
 )
-from components.serving.arguments import PORT
-from components.serving.config import ServerConfig
-from components.serving.groups import DrainConfig
-from components.serving.invariants import ENGINE, MODELS, MOST_REPLICAS, START, WEIGHTS
-from components.serving.lifecycle import rollout
-from components.serving.probes import probes
-from components.storage.layout import MODEL_ROOT
-from components.types import NodePool, SecretKey
+from ..storage.layout import MODEL_ROOT
+from ..types import NodePool, SecretKey
+from .arguments import PORT
+from .config import ServerConfig
+from .groups import DrainConfig
+from .invariants import ENGINE, MODELS, MOST_REPLICAS, START, WEIGHTS
+from .lifecycle import rollout
+from .probes import probes
 
 FABRIC = "vpc.amazonaws.com/efa"
 """What EFA's device plugin offers (aws/eks-charts, aws-efa-k8s-device-plugin)."""

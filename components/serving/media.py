@@ -6,8 +6,8 @@ from typing import Annotated, NotRequired, TypedDict, cast
 
 from pydantic import AfterValidator, Field, model_validator
 
-from components.inputs import Model
-from components.names import DNS_LABEL
+from ..inputs import Model
+from ..names import DNS_LABEL
 
 NOWHERE = "none.invalid"
 """A name that nobody can have (RFC 6761): vLLM takes an empty list of domains for all of them."""

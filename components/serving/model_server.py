@@ -6,20 +6,20 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.base import PACKAGE, PART_OF, PlatformComponent, labels, selector
-from components.inputs import validate
-from components.names import DNS_LABEL_MAX, fit
-from components.ordering import known_after
-from components.security.account import service_account
-from components.serving.arguments import PORT, vllm_arguments
-from components.serving.config import ModelServerArgs, ServerConfig
-from components.serving.environment import environment
-from components.serving.lifecycle import disruption_budget
-from components.serving.manifests import Around, annotations, deployment, engine_of, pod, replicas_service, service
-from components.serving.multi_node import WORKER_INDEX_LABEL, leader_of, leader_worker_set
-from components.serving.ray_service import AWAIT_READY, GUARDED_BY, SERVING, ray_service
-from components.serving.verification.planned import planned
-from components.storage.cache_check import cache_check_container
+from ..base import PACKAGE, PART_OF, PlatformComponent, labels, selector
+from ..inputs import validate
+from ..names import DNS_LABEL_MAX, fit
+from ..ordering import known_after
+from ..security.account import service_account
+from ..storage.cache_check import cache_check_container
+from .arguments import PORT, vllm_arguments
+from .config import ModelServerArgs, ServerConfig
+from .environment import environment
+from .lifecycle import disruption_budget
+from .manifests import Around, annotations, deployment, engine_of, pod, replicas_service, service
+from .multi_node import WORKER_INDEX_LABEL, leader_of, leader_worker_set
+from .ray_service import AWAIT_READY, GUARDED_BY, SERVING, ray_service
+from .verification.planned import planned
 
 AWAIT_AVAILABLE = {"pulumi.com/waitFor": "condition=Available"}
 """Tells Pulumi when a custom resource counts as made (pulumi-kubernetes, "Resource readiness": it knows built-in kinds only)."""

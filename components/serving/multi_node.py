@@ -5,10 +5,10 @@ from typing import Any
 
 import pulumi
 
-from components.serving.arguments import MASTER_PORT
-from components.serving.config import ServerConfig
-from components.serving.leader_worker_set import together
-from components.serving.manifests import API_KEY, engine_of, replicas
+from .arguments import MASTER_PORT
+from .config import ServerConfig
+from .leader_worker_set import together
+from .manifests import API_KEY, engine_of, replicas
 
 LEADER, INDEX = "$(LWS_LEADER_ADDRESS)", "$(LWS_WORKER_INDEX)"
 """Variables that the LeaderWorkerSet controller gives every container (kubernetes-sigs/lws, site/content/en/docs/reference)."""

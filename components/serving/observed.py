@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from components.inputs import Model
-from components.serving.screening import screen_arguments
-from components.types import WEB_ADDRESS
-from components.versions import VLLM
+from ..inputs import Model
+from ..types import WEB_ADDRESS
+from ..versions import VLLM
+from .screening import screen_arguments
 
 TRACES_FLAG = "--otlp-traces-endpoint"
 LONGEST_LOGGED = 32768

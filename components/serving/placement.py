@@ -1,6 +1,6 @@
 """Where the accelerators of one replica are: on one node, or evenly on several. Pure functions."""
 
-from components.types import NodePool
+from ..types import NodePool
 
 
 def nodes_of_replica(accelerators: int, pool: NodePool) -> int:

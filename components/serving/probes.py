@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from components.serving.arguments import PORT
 from planner.cold_start import PROBE_PERIOD
+
+from .arguments import PORT
 
 
 def probes(startup_seconds: int) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from typing import Any
 import pulumi
 from pydantic.alias_generators import to_camel
 
-from components.serving.arguments import PORT
-from components.serving.engine_tables import engine_table
-from components.serving.manifests import engine_of
-from components.versions import VLLM, VLLM_IMAGE
+from ..versions import VLLM, VLLM_IMAGE
+from .arguments import PORT
+from .engine_tables import engine_table
+from .manifests import engine_of
 
 AWAIT_READY = {"pulumi.com/waitFor": json.dumps(["condition=Ready", "condition=UpgradeInProgress=False"])}
 """Annotations that have Pulumi wait until the newest cluster answers: `Ready` alone is true of the one before it as well."""

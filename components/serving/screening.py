@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
-from components.inputs import Model
-from components.secretive import looks_secret, names_secret
-from components.versions import VLLM
+from ..inputs import Model
+from ..secretive import looks_secret, names_secret
+from ..versions import VLLM
 
 _HERE = Path(__file__).parent
 

@@ -6,8 +6,8 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field
 
-from components.base import PlatformComponent, labels
-from components.inputs import InputText, Model, validate
+from ..base import PlatformComponent, labels
+from ..inputs import InputText, Model, validate
 
 _LEAST_IOPS = 3000
 _IOPS_OF_A_MIB = 4

@@ -7,13 +7,13 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent, labels
-from components.inputs import InputText, Model, validate
-from components.ordering import known_after
-from components.security.irsa import IrsaRole, OidcProvider, OidcProviderArgs, irsa_annotations
-from components.security.pod_identity import PodIdentity
-from components.security.policies import Statement
-from components.storage.bucket_policies import reader_statements, writer_statements
+from ..base import PlatformComponent, labels
+from ..inputs import InputText, Model, validate
+from ..ordering import known_after
+from ..security.irsa import IrsaRole, OidcProvider, OidcProviderArgs, irsa_annotations
+from ..security.pod_identity import PodIdentity
+from ..security.policies import Statement
+from .bucket_policies import reader_statements, writer_statements
 
 
 class ModelBucketAccessArgs(TypedDict):

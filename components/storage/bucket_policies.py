@@ -2,7 +2,7 @@
 
 import pulumi
 
-from components.security.policies import ANYBODY, Statement, allow, deny, deny_insecure_transport
+from ..security.policies import ANYBODY, Statement, allow, deny, deny_insecure_transport
 
 
 def bucket_statements(bucket_arn: pulumi.Input[str], key_arn: pulumi.Input[str]) -> list[Statement]:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pulumi
 
-from components.pods import NO_DEVICES, resources, restricted_container
-from components.storage.layout import MODEL_ROOT
-from components.storage.scripts import script
+from ..pods import NO_DEVICES, resources, restricted_container
+from .layout import MODEL_ROOT
+from .scripts import script
 
 
 def cache_check_container(image: str, directories: Sequence[pulumi.Input[str]], volume: str = "models") -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 import pulumi
 import yaml
 
-from components.names import DNS_LABEL_MAX, fit
-from components.pods import (
+from ..names import DNS_LABEL_MAX, fit
+from ..pods import (
     ENGINE_HOME,
     ENGINE_SCRATCH,
     NO_DEVICES,
@@ -22,9 +22,9 @@ from components.pods import (
     restricted_pod,
     scratch,
 )
-from components.storage.layout import MODEL_ROOT
-from components.storage.scripts import script
-from components.types import NodePool, SecretKey
+from ..types import NodePool, SecretKey
+from .layout import MODEL_ROOT
+from .scripts import script
 
 PATTERNS = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
 """Weights, configuration and tokenizer. Pickled weights and Python files run code when loaded, so they are never fetched."""

@@ -8,13 +8,13 @@ import pulumi
 import pulumi_aws as aws
 from pydantic import Field
 
-from components.base import PlatformComponent
-from components.cloud import cloud
-from components.inputs import InputText, Model, validate
-from components.ordering import known_after
-from components.security.policies import document
-from components.storage.efs_policy import directory, file_system_statements
-from components.types import DnsLabel
+from ..base import PlatformComponent
+from ..cloud import cloud
+from ..inputs import InputText, Model, validate
+from ..ordering import known_after
+from ..security.policies import document
+from ..types import DnsLabel
+from .efs_policy import directory, file_system_statements
 
 _NFS = 2049
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pulumi
 
-from components.pods import ENGINE_UID
-from components.security.policies import Statement, allow, deny, deny_insecure_transport
-from components.storage.layout import MODEL_ROOT
+from ..pods import ENGINE_UID
+from ..security.policies import Statement, allow, deny, deny_insecure_transport
+from .layout import MODEL_ROOT
 
 _MOUNT = ("elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite")
 _AS_ROOT = "elasticfilesystem:ClientRootAccess"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from planner.cold_start import storage_backend
 
 if TYPE_CHECKING:
-    from components.serving.groups import LoadArgs
+    from ..serving.groups import LoadArgs
 
 _STREAMER = "runai_streamer"
 _LEAST_STREAMS = 16

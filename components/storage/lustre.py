@@ -7,9 +7,9 @@ import pulumi
 import pulumi_aws as aws
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent
-from components.inputs import InputText, Model, validate
-from components.storage.lustre_limits import check_capacity
+from ..base import PlatformComponent
+from ..inputs import InputText, Model, validate
+from .lustre_limits import check_capacity
 
 _PORTS = ((988, 988), (1018, 1023))
 """TCP, both ways (FSx for Lustre user guide, "File system access control with Amazon VPC")."""

@@ -5,9 +5,9 @@ from typing import Any
 
 import pulumi
 
-from components.pods import ENGINE_UID, NO_DEVICES, on_pool, resources, restricted_container
-from components.storage import layout
-from components.types import NodePool
+from ..pods import ENGINE_UID, NO_DEVICES, on_pool, resources, restricted_container
+from ..types import NodePool
+from . import layout
 
 MODEL_ROOT = layout.MODEL_ROOT
 

@@ -6,12 +6,12 @@ import pulumi
 import pulumi_aws as aws
 from pydantic import Field
 
-from components.base import PlatformComponent
-from components.cloud import cloud
-from components.inputs import InputText, Model, validate
-from components.ordering import known_after
-from components.security.policies import Statement, document
-from components.storage.bucket_policies import bucket_statements, log_bucket_statements
+from ..base import PlatformComponent
+from ..cloud import cloud
+from ..inputs import InputText, Model, validate
+from ..ordering import known_after
+from ..security.policies import Statement, document
+from .bucket_policies import bucket_statements, log_bucket_statements
 
 _ABORT_UPLOADS_DAYS = 7
 """Parts of uploads that never finished are paid for but in no listing."""

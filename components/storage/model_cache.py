@@ -11,10 +11,12 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field, model_validator
 
-from components.base import PlatformComponent, labels
-from components.inputs import InputText, Model, validate
-from components.names import fit
-from components.storage.manifests import (
+from ..base import PlatformComponent, labels
+from ..inputs import InputText, Model, validate
+from ..names import fit
+from ..types import HostPath, NodePool, NodePoolArgs
+from ..versions import VLLM_IMAGE
+from .manifests import (
     ON_MANY_NODES,
     ON_ONE_NODE,
     READ_BY_MANY,
@@ -27,8 +29,6 @@ from components.storage.manifests import (
     prepare_root_job,
     volume_spec,
 )
-from components.types import HostPath, NodePool, NodePoolArgs
-from components.versions import VLLM_IMAGE
 
 _PREPARE_TIMEOUT = 1800
 """Seconds; the Job pulls the engine's image onto a node that may never have had it."""

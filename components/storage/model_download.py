@@ -7,13 +7,13 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field, field_validator, model_validator
 
-from components.base import PlatformComponent, labels
-from components.inputs import InputText, Model, validate
-from components.security.account import service_account
-from components.storage.download_job import Around, download_job, job_name, program, vocabularies_of, wishes
-from components.storage.layout import MODEL_ROOT, below, repository_directory
-from components.types import Checksum, NodePool, NodePoolArgs, Repository, Revision, SecretKey, SecretKeyArgs
-from components.versions import VLLM_IMAGE
+from ..base import PlatformComponent, labels
+from ..inputs import InputText, Model, validate
+from ..security.account import service_account
+from ..types import Checksum, NodePool, NodePoolArgs, Repository, Revision, SecretKey, SecretKeyArgs
+from ..versions import VLLM_IMAGE
+from .download_job import Around, download_job, job_name, program, vocabularies_of, wishes
+from .layout import MODEL_ROOT, below, repository_directory
 
 _DOWNLOAD_MIB_PER_SECOND = 20
 _IMAGE_PULL_SECONDS = 1800

@@ -12,8 +12,8 @@ import pulumi
 import yaml
 from pydantic import Field, model_validator
 
-from components.inputs import InputText, Matching, Model
-from components.types import Taint
+from ...inputs import InputText, Matching, Model
+from ...types import Taint
 
 DIRECTORY = "/etc/rancher/k3s"
 SERVER_FILES = "/var/lib/rancher/k3s/server"

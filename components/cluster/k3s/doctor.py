@@ -5,10 +5,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from components.cluster.k3s.nodes import Node, nodes, preflight
-from components.cluster.k3s.scripts import launcher
-from components.cluster.k3s.settings import K3sSettings
-from components.cluster.k3s.ssh import UnreachableError, connect
+from .nodes import Node, nodes, preflight
+from .scripts import launcher
+from .settings import K3sSettings
+from .ssh import UnreachableError, connect
 
 
 class Verdict(StrEnum):

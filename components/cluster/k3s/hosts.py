@@ -9,8 +9,8 @@ import asyncssh
 import pulumi
 from pydantic import AfterValidator, Field, model_validator
 
-from components.inputs import InputText, Matching, Model
-from components.types import DnsLabel
+from ...inputs import InputText, Matching, Model
+from ...types import DnsLabel
 
 _HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.IGNORECASE)
 _KEY = re.compile(r"(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]{40,}={0,2}( \S+)?")

@@ -14,11 +14,12 @@ import pulumi
 import pulumi_command as command
 import yaml
 
-from components.base import PlatformComponent
-from components.cluster.contract import PRIVATE, ApiAddress, ApiServer, ClusterContract
-from components.cluster.k3s.config import registries_file
-from components.cluster.k3s.hosts import Bastion, Host, Ssh, in_url
-from components.cluster.k3s.nodes import (
+from ...base import PlatformComponent
+from ...inputs import validate
+from ..contract import PRIVATE, ApiAddress, ApiServer, ClusterContract
+from .config import registries_file
+from .hosts import Bastion, Host, Ssh, in_url
+from .nodes import (
     DRAIN,
     START,
     Node,
@@ -32,10 +33,9 @@ from components.cluster.k3s.nodes import (
     secrets,
     settle,
 )
-from components.cluster.k3s.scripts import launcher
-from components.cluster.k3s.settings import K3sClusterArgs, K3sSettings
-from components.cluster.k3s.versions import minor_version
-from components.inputs import validate
+from .scripts import launcher
+from .settings import K3sClusterArgs, K3sSettings
+from .versions import minor_version
 
 API_PORT = 6443
 PODS, API_SERVICE = "10.42.0.0/16", "10.43.0.1/32"

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from components.cluster.k3s.config import (
+from ...types import Taint
+from .config import (
     SYSCTLS,
     admission,
     agent_config,
@@ -16,10 +17,9 @@ from components.cluster.k3s.config import (
     taint_text,
     text,
 )
-from components.cluster.k3s.hosts import Host, in_url
-from components.cluster.k3s.scripts import file_script, script, unit, yes
-from components.cluster.k3s.settings import TOOLKIT_LEAST, K3sPool, K3sSettings
-from components.types import Taint
+from .hosts import Host, in_url
+from .scripts import file_script, script, unit, yes
+from .settings import TOOLKIT_LEAST, K3sPool, K3sSettings
 
 DRAIN = 600
 """Seconds a node's pods get to leave it."""

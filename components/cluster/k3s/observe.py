@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from components.cluster.k3s.hosts import Host, Ssh
-from components.cluster.k3s.ssh import RefusedError, UnreachableError, connect
+from .hosts import Host, Ssh
+from .ssh import RefusedError, UnreachableError, connect
 
 _LOOK = "cat /etc/llm-platform/generation 2>/dev/null; echo; /usr/local/bin/k3s --version 2>/dev/null"
 

@@ -5,32 +5,11 @@ from typing import Annotated, NotRequired, TypedDict
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from components.accelerators.sharing import MIG_LABEL, sharing_labels
-from components.cluster.eks_pool import POOL_LABEL
-from components.cluster.k3s.config import (
-    Component,
-    Mirror,
-    Registry,
-    RegistryArgs,
-    RegistryName,
-    Snapshots,
-    SnapshotsArgs,
-    Version,
-)
-from components.cluster.k3s.hosts import (
-    FOUNDER,
-    Address,
-    Host,
-    HostArgs,
-    HostName,
-    Ssh,
-    SshArgs,
-    check_hosts,
-    check_servers,
-)
-from components.cluster.k3s.versions import check_release, check_upgrade
-from components.inputs import Matching, Model
-from components.types import (
+from planner.compatibility import oldest_driver
+
+from ...accelerators.sharing import MIG_LABEL, sharing_labels
+from ...inputs import Matching, Model
+from ...types import (
     COMPUTED_LABELS,
     Accelerator,
     AcceleratorArgs,
@@ -41,7 +20,29 @@ from components.types import (
     Taint,
     TaintArgs,
 )
-from planner.compatibility import oldest_driver
+from ..eks_pool import POOL_LABEL
+from .config import (
+    Component,
+    Mirror,
+    Registry,
+    RegistryArgs,
+    RegistryName,
+    Snapshots,
+    SnapshotsArgs,
+    Version,
+)
+from .hosts import (
+    FOUNDER,
+    Address,
+    Host,
+    HostArgs,
+    HostName,
+    Ssh,
+    SshArgs,
+    check_hosts,
+    check_servers,
+)
+from .versions import check_release, check_upgrade
 
 NVIDIA = "nvidia.com/gpu"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import asyncssh
 
-from components.cluster.k3s.hosts import Bastion, Host, Ssh
+from .hosts import Bastion, Host, Ssh
 
 CONNECT = 15
 """Seconds until a host that does not answer counts as unreachable."""

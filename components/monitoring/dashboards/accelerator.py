@@ -1,8 +1,9 @@
 """Accelerators of every vendor, by the series that all of them have."""
 
-from components.monitoring.dashboards.board import Board, Choice, Row, Uid
-from components.monitoring.dashboards.choices import SERIES, TO_MODEL
-from components.monitoring.dashboards.panels import (
+from ..facts import StackFacts
+from .board import Board, Choice, Row, Uid
+from .choices import SERIES, TO_MODEL
+from .panels import (
     ANY_IS_BAD,
     Colour,
     Column,
@@ -14,7 +15,6 @@ from components.monitoring.dashboards.panels import (
     Unit,
     rows_high,
 )
-from components.monitoring.facts import StackFacts
 
 _SERIES = "accelerator:healthy"
 VENDOR = Choice("vendor", "vendor", "Vendor", _SERIES)

@@ -12,7 +12,7 @@ from grafana_foundation_sdk.builders import prometheus
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard
 
-from components.monitoring.dashboards.panels import DATASOURCE, WIDTH, Built, Colour, Panel
+from .panels import DATASOURCE, WIDTH, Built, Colour, Panel
 
 TAG = "llm-platform"
 """What all dashboards of a stack have, and by what they find each other."""

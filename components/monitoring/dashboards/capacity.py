@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from grafana_foundation_sdk.models.dashboard import DataTransformerConfig
 
-from components.monitoring.dashboards.board import Board, Choice, Row, Uid
-from components.monitoring.dashboards.choices import CHOSEN, EACH, MODEL, NAMED, NAMESPACE, SERIES, TENANT, TO_MODEL
-from components.monitoring.dashboards.panels import (
+from ..facts import StackFacts
+from .board import Board, Choice, Row, Uid
+from .choices import CHOSEN, EACH, MODEL, NAMED, NAMESPACE, SERIES, TENANT, TO_MODEL
+from .panels import (
     ANY_IS_BAD,
     Column,
     Graph,
@@ -18,7 +19,6 @@ from components.monitoring.dashboards.panels import (
     bad_below,
     rows_high,
 )
-from components.monitoring.facts import StackFacts
 
 POOL = Choice("pool", "pool", "Pool", "llm:pool_nodes_max")
 POOLS = '{pool=~"$pool"}'

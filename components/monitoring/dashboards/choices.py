@@ -1,6 +1,6 @@
 """What all dashboards choose models by, and name them by."""
 
-from components.monitoring.dashboards.board import Choice, Uid
+from .board import Choice, Uid
 
 TENANT = Choice("tenant", "tenant", "Tenant", "llm:planned_replicas_min")
 NAMESPACE = Choice("namespace", "namespace", "Namespace", 'llm:planned_replicas_min{tenant=~"$tenant"}')

@@ -1,9 +1,9 @@
 """What the models cost, who uses them, and what nobody uses."""
 
-from components.monitoring.dashboards.board import Board, Row, Uid
-from components.monitoring.dashboards.choices import CHOSEN, EACH, MODEL, NAMED, NAMESPACE, SERIES, TENANT, TO_MODEL
-from components.monitoring.dashboards.panels import Column, Graph, Number, Query, Table, Unit, rows_high
-from components.monitoring.facts import StackFacts
+from ..facts import StackFacts
+from .board import Board, Row, Uid
+from .choices import CHOSEN, EACH, MODEL, NAMED, NAMESPACE, SERIES, TENANT, TO_MODEL
+from .panels import Column, Graph, Number, Query, Table, Unit, rows_high
 
 _NO_PRICE = "no price is known, or nothing ran"
 _QUIET = "no tokens in this time"

@@ -1,7 +1,8 @@
 """How all models do, and where to look first."""
 
-from components.monitoring.dashboards.board import Board, Row, Uid
-from components.monitoring.dashboards.choices import (
+from ..facts import StackFacts
+from .board import Board, Row, Uid
+from .choices import (
     CHOSEN,
     EACH,
     MODEL,
@@ -14,7 +15,7 @@ from components.monitoring.dashboards.choices import (
     by_version,
     limit,
 )
-from components.monitoring.dashboards.panels import (
+from .panels import (
     ANY_IS_BAD,
     AT_LEAST_ONE,
     WIDTH,
@@ -29,7 +30,6 @@ from components.monitoring.dashboards.panels import (
     bad_below,
     rows_high,
 )
-from components.monitoring.facts import StackFacts
 
 _OBJECTIVES = {"first_token": "first token", "inter_token": "between tokens", "availability": "availability"}
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from components.monitoring.dashboards.board import Board, Choice, Row, Uid
-from components.monitoring.dashboards.choices import burn
-from components.monitoring.dashboards.model_load import NO_TEXT, ONE, QUIET, SILENT, failures, load, queue
-from components.monitoring.dashboards.panels import (
+from ..facts import StackFacts
+from .board import Board, Choice, Row, Uid
+from .choices import burn
+from .model_load import NO_TEXT, ONE, QUIET, SILENT, failures, load, queue
+from .panels import (
     ANY_IS_BAD,
     AT_LEAST_ONE,
     Column,
@@ -19,7 +20,6 @@ from components.monitoring.dashboards.panels import (
     bad_above,
     rows_high,
 )
-from components.monitoring.facts import StackFacts
 
 NAMESPACE = Choice("namespace", "namespace", "Namespace", "llm:planned_replicas_min", one=True)
 MODEL = Choice("model", "model_name", "Model", 'llm:planned_replicas_min{namespace="$namespace"}', one=True)

@@ -1,7 +1,7 @@
 """What a model is asked for, and what that does to its queue, its cache and its failures."""
 
-from components.monitoring.dashboards.board import Row
-from components.monitoring.dashboards.panels import Colour, Graph, Query, Unit
+from .board import Row
+from .panels import Colour, Graph, Query, Unit
 
 ONE = '{namespace="$namespace",model_name="$model"}'
 QUIET = "no requests in 5 minutes"

@@ -9,14 +9,14 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field, model_validator
 
-from components.accelerators.profiles import Exporter, Vendor, profile
-from components.base import PlatformComponent, labels
-from components.inputs import InputText, Model, validate
-from components.monitoring.exporters.daemon_set import exporter_spec
-from components.monitoring.exporters.pools import check_pools
-from components.security.account import service_account
-from components.serving.engine_images import PinnedImage
-from components.types import NodePool, NodePoolArgs
+from ...accelerators.profiles import Exporter, Vendor, profile
+from ...base import PlatformComponent, labels
+from ...inputs import InputText, Model, validate
+from ...security.account import service_account
+from ...serving.engine_images import PinnedImage
+from ...types import NodePool, NodePoolArgs
+from .daemon_set import exporter_spec
+from .pools import check_pools
 
 APP = "accelerator-exporter"
 """Label `app.kubernetes.io/name` of the pods; the instance is the vendor."""

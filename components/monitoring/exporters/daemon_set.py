@@ -6,10 +6,10 @@ from typing import Any
 
 import pulumi
 
-from components.accelerators.placing import affinity, runtime_class, tolerations
-from components.accelerators.profiles import Exporter, HostPath
-from components.base import selector
-from components.types import NodePool
+from ...accelerators.placing import affinity, runtime_class, tolerations
+from ...accelerators.profiles import Exporter, HostPath
+from ...base import selector
+from ...types import NodePool
 
 CONTAINER = "exporter"
 _POD_RESOURCES = HostPath(path="/var/lib/kubelet/pod-resources", read_only=True)

@@ -8,16 +8,16 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field, field_validator
 
-from components.accelerators.placing import affinity, runtime_class, tolerations
-from components.accelerators.profiles import Vendor, profile
-from components.accelerators.sharing import kinds
-from components.base import PlatformComponent, labels
-from components.charts import release
-from components.inputs import InputText, Model, validate
-from components.monitoring.exporters.pools import check_pools
-from components.serving.engine_images import PinnedImage
-from components.types import NodePool, NodePoolArgs, SharingKind
-from components.versions import DCGM_EXPORTER_CHART
+from ...accelerators.placing import affinity, runtime_class, tolerations
+from ...accelerators.profiles import Vendor, profile
+from ...accelerators.sharing import kinds
+from ...base import PlatformComponent, labels
+from ...charts import release
+from ...inputs import InputText, Model, validate
+from ...serving.engine_images import PinnedImage
+from ...types import NodePool, NodePoolArgs, SharingKind
+from ...versions import DCGM_EXPORTER_CHART
+from .pools import check_pools
 
 NAME = "dcgm-exporter"
 """Name of the release; one per cluster."""

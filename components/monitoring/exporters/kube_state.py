@@ -6,11 +6,11 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 from pydantic import Field
 
-from components.base import SELECTOR_KEYS, PlatformComponent
-from components.charts import placed, release
-from components.inputs import InputText, Model, validate
-from components.types import QualifiedName
-from components.versions import KUBE_STATE_METRICS_CHART
+from ...base import SELECTOR_KEYS, PlatformComponent
+from ...charts import placed, release
+from ...inputs import InputText, Model, validate
+from ...types import QualifiedName
+from ...versions import KUBE_STATE_METRICS_CHART
 
 NAME = "kube-state-metrics"
 """Name of the release; one per cluster."""

@@ -4,11 +4,11 @@ from typing import Any, TypedDict
 
 import pulumi
 
-from components.base import PlatformComponent
-from components.charts import release
-from components.inputs import InputText, Model, validate
-from components.pods import restricted_container
-from components.versions import NODE_EXPORTER_CHART
+from ...base import PlatformComponent
+from ...charts import release
+from ...inputs import InputText, Model, validate
+from ...pods import restricted_container
+from ...versions import NODE_EXPORTER_CHART
 
 NAME = "node-exporter"
 """Name of the release; one per cluster."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from components.accelerators.profiles import Vendor, covers, profile
-from components.monitoring.exporters import dcgm, kube_state, node
-from components.monitoring.exporters.accelerator import APP
-from components.monitoring.targets import Target
-from components.types import NodePool
+from ...accelerators.profiles import Vendor, covers, profile
+from ...types import NodePool
+from ..targets import Target
+from . import dcgm, kube_state, node
+from .accelerator import APP
 
 JOBS: Mapping[Vendor, str] = {
     Vendor.NVIDIA: "dcgm-exporter",

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from components.accelerators.placing import runtime_class
-from components.accelerators.profiles import Vendor, profile, profile_of
-from components.types import NodePool
+from ...accelerators.placing import runtime_class
+from ...accelerators.profiles import Vendor, profile, profile_of
+from ...types import NodePool
 
 
 def check_pools(vendor: Vendor, pools: Sequence[NodePool]) -> None:

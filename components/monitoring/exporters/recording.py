@@ -5,12 +5,12 @@ Labels: vendor, node, accelerator (a UUID, or an index on the node), product; na
 
 from collections.abc import Sequence
 
-from components.accelerators.profiles import Vendor
-from components.monitoring.exporters.plan import JOBS
-from components.monitoring.exporters.sources import Join, Replace, Series, Source, source
-from components.monitoring.facts import PoolFacts, StackFacts
-from components.monitoring.plan_rules import resource_of
-from components.monitoring.rules import Rule, RuleGroup, record
+from ...accelerators.profiles import Vendor
+from ..facts import PoolFacts, StackFacts
+from ..plan_rules import resource_of
+from ..rules import Rule, RuleGroup, record
+from .plan import JOBS
+from .sources import Join, Replace, Series, Source, source
 
 FAMILY = "accelerators"
 _DEVICE = ("node", "accelerator", "product")

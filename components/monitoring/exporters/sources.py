@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from components.accelerators.profiles import Vendor
-from components.monitoring.exporters.plan import JOBS
+from ...accelerators.profiles import Vendor
+from .plan import JOBS
 
 _MIB, _GIB = 1 << 20, 1 << 30
 _APPLICATION_XIDS = "13|31|43|45|68|109"

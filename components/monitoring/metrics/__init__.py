@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 from pydantic import Field
 
-from components.inputs import Model
-from components.monitoring.signals import Kind
+from ...inputs import Model
+from ..signals import Kind
 
 OF_PROMETHEUS = frozenset({"up", "ALERTS", "ALERTS_FOR_STATE", "scrape_duration_seconds", "scrape_samples_scraped"})
 """Series that Prometheus makes itself (prometheus.io/docs/concepts/jobs_instances, .../configuration/alerting_rules)."""

@@ -1,7 +1,7 @@
 """Alertmanager: one, which keeps silences and what it sent on a small volume. Pure."""
 
-from components.monitoring.standalone.pods import Program
-from components.versions import ALERTMANAGER_IMAGE
+from ...versions import ALERTMANAGER_IMAGE
+from .pods import Program
 
 PORT = 9093
 DATA, CONFIG = "/alertmanager", "/etc/alertmanager/config"

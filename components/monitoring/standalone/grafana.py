@@ -4,8 +4,8 @@ from typing import Any
 
 import yaml
 
-from components.monitoring.standalone.pods import Program
-from components.versions import GRAFANA_IMAGE
+from ...versions import GRAFANA_IMAGE
+from .pods import Program
 
 PORT = 3000
 DATA, PROVISIONING, DASHBOARDS, ADMIN = "/var/lib/grafana", "/etc/grafana/provisioning", "/dashboards", "/etc/grafana/admin"

@@ -6,10 +6,10 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.base import PlatformComponent, selector
-from components.monitoring.programs import program_labels
-from components.monitoring.standalone.pods import Placing, Program, claim_spec, pod_template, service_spec
-from components.ordering import known_after
+from ...base import PlatformComponent, selector
+from ...ordering import known_after
+from ..programs import program_labels
+from .pods import Placing, Program, claim_spec, pod_template, service_spec
 
 Volume = tuple[Mapping[str, Any], Mapping[str, Any]]
 """A volume of a pod, and how its container mounts it."""

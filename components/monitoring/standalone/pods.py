@@ -6,9 +6,9 @@ from typing import Any
 
 import pulumi
 
-from components.base import selector
-from components.pods import resources, restricted_container, scratch
-from components.types import SecretKey, Taint
+from ...base import selector
+from ...pods import resources, restricted_container, scratch
+from ...types import SecretKey, Taint
 
 
 @dataclass(frozen=True, kw_only=True)

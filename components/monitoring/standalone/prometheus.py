@@ -5,11 +5,11 @@ from typing import Any
 
 import yaml
 
-from components.monitoring import sizing
-from components.monitoring.scrape import kubelet_configs, scrape_config
-from components.monitoring.standalone.pods import Program
-from components.monitoring.targets import Target
-from components.versions import PROMETHEUS_IMAGE
+from ...versions import PROMETHEUS_IMAGE
+from .. import sizing
+from ..scrape import kubelet_configs, scrape_config
+from ..targets import Target
+from .pods import Program
 
 PORT = 9090
 DATA, CONFIG, RULES = "/prometheus", "/etc/prometheus/config", "/etc/prometheus/rules"

@@ -1,6 +1,6 @@
 """Who may talk to whom: NetworkPolicies, and what they amount to."""
 
-from components.security.network.policies import (
+from .policies import (
     NetworkBlockArgs,
     NetworkDnsArgs,
     NetworkFlowArgs,
@@ -9,7 +9,7 @@ from components.security.network.policies import (
     NetworkPortArgs,
     NetworkProtocol,
 )
-from components.security.network.policy_set import NetworkPolicySet, NetworkPolicySetArgs
+from .policy_set import NetworkPolicySet, NetworkPolicySetArgs
 
 __all__ = [
     "NetworkBlockArgs",

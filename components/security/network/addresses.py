@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from components.security.network.policies import NetworkBlockArgs
+from .policies import NetworkBlockArgs
 
 HTTPS = 443
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.apps.llm_app import APP
-from components.base import PACKAGE, PART_OF
-from components.names import DNS_LABEL_MAX, fit
-from components.security.network.addresses import HTTPS, internet, private
-from components.security.network.gateway_flows import Clients
-from components.security.network.policies import NetworkFlowArgs, NetworkPolicyArgs, NetworkPortArgs
-from components.security.network.surroundings import INSTANCE, NAME, Peer, pods_of
-from components.serving.arguments import PORT
+from ...apps.llm_app import APP
+from ...base import PACKAGE, PART_OF
+from ...names import DNS_LABEL_MAX, fit
+from ...serving.arguments import PORT
+from .addresses import HTTPS, internet, private
+from .gateway_flows import Clients
+from .policies import NetworkFlowArgs, NetworkPolicyArgs, NetworkPortArgs
+from .surroundings import INSTANCE, NAME, Peer, pods_of
 
 NOBODY = Clients(ranges=())
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.base import COMPONENT, PACKAGE, PART_OF
-from components.names import DNS_LABEL_MAX, fit
-from components.security.network.addresses import HTTPS, internet
-from components.security.network.policies import NetworkFlowArgs, NetworkPodsArgs, NetworkPolicyArgs, NetworkPortArgs
-from components.security.network.surroundings import INSTANCE, NAME, Peer, Surroundings, identity, pods_of
-from components.serving.arguments import PORT
-from components.serving.controllers import KUBERAY_OPERATOR
-from components.serving.groups import MultiNode
-from components.serving.ray_service import DASHBOARD
-from components.serving.verification.model_verification import COMPONENT as VERIFICATION
+from ...base import COMPONENT, PACKAGE, PART_OF
+from ...names import DNS_LABEL_MAX, fit
+from ...serving.arguments import PORT
+from ...serving.controllers import KUBERAY_OPERATOR
+from ...serving.groups import MultiNode
+from ...serving.ray_service import DASHBOARD
+from ...serving.verification.model_verification import COMPONENT as VERIFICATION
+from .addresses import HTTPS, internet
+from .policies import NetworkFlowArgs, NetworkPodsArgs, NetworkPolicyArgs, NetworkPortArgs
+from .surroundings import INSTANCE, NAME, Peer, Surroundings, identity, pods_of
 
 SERVER, DOWNLOAD = "vllm", "model-download"
 """Values of the label `app.kubernetes.io/name` of our pods."""

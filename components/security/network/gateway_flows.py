@@ -5,20 +5,21 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.names import DNS_LABEL_MAX, fit
-from components.routing import (
+from ...names import DNS_LABEL_MAX, fit
+from ...routing import (
     aws_load_balancer_controller,
     cert_manager,
     envoy_gateway_controller,
     istio_controller,
     istio_ingress,
 )
-from components.routing.config import Implementation
-from components.routing.envoy_proxy import READY, proxy_labels
-from components.security.network.addresses import HTTPS, internet, private
-from components.security.network.flows import SERVERS
-from components.security.network.policies import NetworkFlowArgs, NetworkPolicyArgs
-from components.security.network.surroundings import (
+from ...routing.config import Implementation
+from ...routing.envoy_proxy import READY, proxy_labels
+from ...serving.arguments import PORT
+from .addresses import HTTPS, internet, private
+from .flows import SERVERS
+from .policies import NetworkFlowArgs, NetworkPolicyArgs
+from .surroundings import (
     INSTANCE,
     Peer,
     Surroundings,
@@ -28,7 +29,6 @@ from components.security.network.surroundings import (
     in_aws,
     pods_of,
 )
-from components.serving.arguments import PORT
 
 XDS_PORT = 18000
 """Where Envoy Gateway tells proxies what to do (envoyproxy/gateway internal/xds/bootstrap, `DefaultXdsServerPort`)."""

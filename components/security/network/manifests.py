@@ -6,8 +6,8 @@ from typing import Any
 
 import pulumi
 
-from components.base import PACKAGE, PART_OF
-from components.security.network.policies import Dns, Flow, Policy, Port
+from ...base import PACKAGE, PART_OF
+from .policies import Dns, Flow, Policy, Port
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """Label that the API server itself gives every namespace (kubernetes.io, "Automatic labelling")."""

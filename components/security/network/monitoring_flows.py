@@ -3,17 +3,17 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from components.accelerators.profiles import Vendor
-from components.cluster.contract import WorkloadIdentity
-from components.logging.names import COLLECTOR, COLLECTOR_PODS, LOKI, LOKI_PODS, LOKI_PORT
-from components.monitoring.exporters import kube_state
-from components.monitoring.exporters.accelerator import APP
-from components.monitoring.exporters.plan import JOBS, KUBE_STATE_METRICS
-from components.monitoring.programs import ALERTMANAGER, GRAFANA, PORTS, PROMETHEUS, pods
-from components.monitoring.targets import Target
-from components.security.network.addresses import internet, private
-from components.security.network.policies import NetworkFlowArgs, NetworkPolicyArgs
-from components.security.network.surroundings import INSTANCE, NAME, Peer, Surroundings, asks_api, identity, in_aws, pods_of
+from ...accelerators.profiles import Vendor
+from ...cluster.contract import WorkloadIdentity
+from ...logging.names import COLLECTOR, COLLECTOR_PODS, LOKI, LOKI_PODS, LOKI_PORT
+from ...monitoring.exporters import kube_state
+from ...monitoring.exporters.accelerator import APP
+from ...monitoring.exporters.plan import JOBS, KUBE_STATE_METRICS
+from ...monitoring.programs import ALERTMANAGER, GRAFANA, PORTS, PROMETHEUS, pods
+from ...monitoring.targets import Target
+from .addresses import internet, private
+from .policies import NetworkFlowArgs, NetworkPolicyArgs
+from .surroundings import INSTANCE, NAME, Peer, Surroundings, asks_api, identity, in_aws, pods_of
 
 RBLN_DAEMON_PORT = 50051
 """Where the daemon of Rebellions listens on a node (rebellions-sw/rbln-metrics-exporter)."""

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 
 import pulumi
 
-from components.accelerators.profiles import Owner, Vendor, profile
-from components.accelerators.rules import Support
-from components.scaling.controllers import ADAPTER_PORT, GRPC_PORT, METRICS_API_SERVER, OPERATOR
-from components.security.network.addresses import HTTPS
-from components.security.network.policies import NetworkFlowArgs, NetworkPolicyArgs, NetworkPortArgs
-from components.security.network.surroundings import (
+from ...accelerators.profiles import Owner, Vendor, profile
+from ...accelerators.rules import Support
+from ...scaling.controllers import ADAPTER_PORT, GRPC_PORT, METRICS_API_SERVER, OPERATOR
+from ...serving.arguments import PORT
+from ...serving.controllers import KUBERAY_OPERATOR
+from ...serving.ray_service import DASHBOARD
+from .addresses import HTTPS
+from .policies import NetworkFlowArgs, NetworkPolicyArgs, NetworkPortArgs
+from .surroundings import (
     NAME,
     Peer,
     Surroundings,
@@ -21,9 +24,6 @@ from components.security.network.surroundings import (
     of_chart,
     pods_of,
 )
-from components.serving.arguments import PORT
-from components.serving.controllers import KUBERAY_OPERATOR
-from components.serving.ray_service import DASHBOARD
 
 DEVICE_PLUGIN = "device-plugin"
 NVIDIA_DEVICE_PLUGIN, NODE_FEATURE_DISCOVERY = "nvidia-device-plugin", "node-feature-discovery"

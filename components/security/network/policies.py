@@ -8,8 +8,8 @@ from typing import Annotated, NotRequired, TypedDict
 import pulumi
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
-from components.inputs import InputText, Model
-from components.types import LabelValue, QualifiedName
+from ...inputs import InputText, Model
+from ...types import LabelValue, QualifiedName
 
 
 class NetworkProtocol(StrEnum):

@@ -7,13 +7,13 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field, field_validator
 
-from components.base import PlatformComponent, labels
-from components.inputs import InputText, Model, validate
-from components.ordering import known_after
-from components.security.network.manifests import default_deny, policy_spec, reasons
-from components.security.network.policies import Dns, NetworkDnsArgs, NetworkPolicyArgs, Policy
-from components.security.network.reachability import REASONS
-from components.types import DnsLabel
+from ...base import PlatformComponent, labels
+from ...inputs import InputText, Model, validate
+from ...ordering import known_after
+from ...types import DnsLabel
+from .manifests import default_deny, policy_spec, reasons
+from .policies import Dns, NetworkDnsArgs, NetworkPolicyArgs, Policy
+from .reachability import REASONS
 
 DEFAULT_DENY = "default-deny"
 

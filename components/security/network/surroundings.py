@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.cluster.contract import PRIVATE, ApiServer, WorkloadIdentity
-from components.security.network.addresses import HTTPS, POD_IDENTITY_AGENT, POD_IDENTITY_PORT, internet, private
-from components.security.network.policies import NetworkFlowArgs, NetworkPodsArgs, NetworkPolicyArgs
+from ...cluster.contract import PRIVATE, ApiServer, WorkloadIdentity
+from .addresses import HTTPS, POD_IDENTITY_AGENT, POD_IDENTITY_PORT, internet, private
+from .policies import NetworkFlowArgs, NetworkPodsArgs, NetworkPolicyArgs
 
 NAME, INSTANCE = "app.kubernetes.io/name", "app.kubernetes.io/instance"
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
-from components.security.network.manifests import NAMESPACE_NAME
-from components.security.network.reachability import NamedPort, Pod, World
+from .manifests import NAMESPACE_NAME
+from .reachability import NamedPort, Pod, World
 
 Object = Mapping[str, Any]
 

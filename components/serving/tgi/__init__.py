@@ -1,6 +1,6 @@
 """Text Generation Inference: a legacy engine, for models that have not moved to vLLM yet."""
 
-from components.serving.tgi.config import TgiServerArgs
-from components.serving.tgi.tgi_server import TgiServer
+from .config import TgiServerArgs
+from .tgi_server import TgiServer
 
 __all__ = ["TgiServer", "TgiServerArgs"]

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from components.secretive import looks_secret
-from components.serving.arguments import PORT
-from components.serving.variables import why_not
 from planner.tgi.launcher import flags, from_words, lacking
 
+from ...secretive import looks_secret
+from ..arguments import PORT
+from ..variables import why_not
+
 if TYPE_CHECKING:
-    from components.serving.tgi.config import ServerConfig
+    from .config import ServerConfig
 
 OWNED = {
     "--model-id": "model_path",

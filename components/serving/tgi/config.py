@@ -6,17 +6,18 @@ from typing import Literal, NotRequired, TypedDict
 import pulumi
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from components.inputs import InputText, Model
-from components.serving.config import NODE_AND_IMAGE_SECONDS, check_model_name, check_priority_class
-from components.serving.groups import DrainArgs, DrainConfig, VariableName
-from components.serving.lifecycle import check_stop
-from components.serving.placement import check_one_replica, nodes_of_replica
-from components.serving.tgi.arguments import check_environment, check_extra
-from components.serving.tgi.image import TGI, engine_image
-from components.types import DnsLabel, NodePool, NodePoolArgs, SecretKey, SecretKeyArgs
 from planner.host import cpus, host_memory_mib, shared_memory_mib
 from planner.tgi.launcher import flags, lacking
 from planner.timeouts import granted_seconds
+
+from ...inputs import InputText, Model
+from ...types import DnsLabel, NodePool, NodePoolArgs, SecretKey, SecretKeyArgs
+from ..config import NODE_AND_IMAGE_SECONDS, check_model_name, check_priority_class
+from ..groups import DrainArgs, DrainConfig, VariableName
+from ..lifecycle import check_stop
+from ..placement import check_one_replica, nodes_of_replica
+from .arguments import check_environment, check_extra
+from .image import TGI, engine_image
 
 STOP_FLAG = "--graceful-termination-timeout"
 FIXED_STOP_SECONDS = 90

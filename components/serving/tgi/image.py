@@ -2,10 +2,11 @@
 
 import re
 
-from components.image_lock import locked
-from components.serving.engine_images import check_image
-from components.types import NodePool
 from planner.tgi.launcher import any_user, newest, oldest, release
+
+from ...image_lock import locked
+from ...types import NodePool
+from ..engine_images import check_image
 
 REPOSITORY = "ghcr.io/huggingface/text-generation-inference"
 TGI = any_user()

@@ -5,12 +5,12 @@ from typing import Any
 
 import pulumi
 
-from components.pods import resources, restricted_container, scratch
-from components.serving.arguments import PORT
-from components.serving.invariants import DRAIN, ENGINE
-from components.serving.manifests import SCRATCH_MIB, Around, annotations, key_file, mounted, template
-from components.serving.probes import probes
-from components.serving.tgi.config import ServerConfig
+from ...pods import resources, restricted_container, scratch
+from ..arguments import PORT
+from ..invariants import DRAIN, ENGINE
+from ..manifests import SCRATCH_MIB, Around, annotations, key_file, mounted, template
+from ..probes import probes
+from .config import ServerConfig
 
 LAUNCHER = "text-generation-launcher"
 HOME = "/home/tgi"

@@ -6,17 +6,17 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.base import PACKAGE, PART_OF, PlatformComponent, labels, selector
-from components.inputs import validate
-from components.security.account import service_account
-from components.serving.arguments import PORT
-from components.serving.lifecycle import disruption_budget
-from components.serving.manifests import Around, deployment, engine_of, replicas_service, service
-from components.serving.model_server import OWN_ALL, replicas_name
-from components.serving.tgi.arguments import tgi_arguments
-from components.serving.tgi.config import ServerConfig, TgiServerArgs
-from components.serving.tgi.manifests import environment, server_annotations, tgi_pod
-from components.storage.cache_check import cache_check_container
+from ...base import PACKAGE, PART_OF, PlatformComponent, labels, selector
+from ...inputs import validate
+from ...security.account import service_account
+from ...storage.cache_check import cache_check_container
+from ..arguments import PORT
+from ..lifecycle import disruption_budget
+from ..manifests import Around, deployment, engine_of, replicas_service, service
+from ..model_server import OWN_ALL, replicas_name
+from .arguments import tgi_arguments
+from .config import ServerConfig, TgiServerArgs
+from .manifests import environment, server_annotations, tgi_pod
 
 APP = "tgi"
 """Label `app.kubernetes.io/name` of its pods."""

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.base import selector
-from components.serving.verification.expectation import Expectation
-from components.serving.verification.jobs import faults_of_jobs
-from components.serving.verification.model_verification import verification_labels
-from components.serving.verification.objects import faults_of_pods
+from ...base import selector
+from .expectation import Expectation
+from .jobs import faults_of_jobs
+from .model_verification import verification_labels
+from .objects import faults_of_pods
 
 
 def read_expectations(file: Path) -> dict[str, Expectation]:

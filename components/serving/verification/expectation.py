@@ -5,8 +5,8 @@ from functools import cache
 
 from pydantic import ValidationError
 
-from components.inputs import Model
-from components.serving.engine_tables import engine_table
+from ...inputs import Model
+from ..engine_tables import engine_table
 
 _ON_THE_WIRE = {"gauge": "", "counter": "_total", "histogram": "_count"}
 """What a kind of metric appends to its name in Prometheus' text format."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.serving.verification.expectation import Expectation
+from .expectation import Expectation
 
 
 def faults_of_jobs(model: str, expected: Expectation, jobs: Sequence[Mapping[str, Any]]) -> list[str]:

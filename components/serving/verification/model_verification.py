@@ -7,13 +7,13 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pydantic import Field
 
-from components.base import PlatformComponent, labels
-from components.inputs import InputText, Model, validate
-from components.pods import NO_DEVICES, on_pool, resources, restricted_container, restricted_pod
-from components.security.account import service_account
-from components.serving.verification import check
-from components.serving.verification.expectation import Expectation
-from components.types import DnsLabel, NodePool, NodePoolArgs, SecretKey, SecretKeyArgs
+from ...base import PlatformComponent, labels
+from ...inputs import InputText, Model, validate
+from ...pods import NO_DEVICES, on_pool, resources, restricted_container, restricted_pod
+from ...security.account import service_account
+from ...types import DnsLabel, NodePool, NodePoolArgs, SecretKey, SecretKeyArgs
+from . import check
+from .expectation import Expectation
 
 COMPONENT = "model-verification"
 """The label `app.kubernetes.io/name` of the Job and its pods; policies that guard servers let these in."""

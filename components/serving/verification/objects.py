@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from components.quantities import quantity
-from components.serving.verification.expectation import Expectation
+from ...quantities import quantity
+from .expectation import Expectation
 
 _LEADER_MARKS = (("leaderworkerset.sigs.k8s.io/worker-index", "0"), ("ray.io/node-type", "head"))
 """How LeaderWorkerSet and KubeRay mark the first pod of a group."""

@@ -7,12 +7,12 @@ from typing import Any
 
 import pulumi
 
-from components.base import selector
-from components.quantities import quantity
-from components.serving.arguments import PORT
-from components.serving.config import ServerConfig
-from components.serving.invariants import ENGINE
-from components.serving.verification.expectation import Expectation, expected_metrics
+from ...base import selector
+from ...quantities import quantity
+from ..arguments import PORT
+from ..config import ServerConfig
+from ..invariants import ENGINE
+from .expectation import Expectation, expected_metrics
 
 
 def planned(config: ServerConfig, template: Mapping[str, Any], replicas_service: str) -> pulumi.Output[str]:
