@@ -3,7 +3,7 @@
 import io
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite, nan
 from pathlib import Path
@@ -47,23 +47,40 @@ def fit(
     model: ModelOption = None,
     gpu: GpuOption = None,
     gpu_memory_gib: MemoryOption = None,
-    tensor_parallel_size: Annotated[int, typer.Option("--tensor-parallel-size", metavar="N")] = 1,
-    pipeline_parallel_size: Annotated[int, typer.Option("--pipeline-parallel-size", metavar="N")] = 1,
-    data_parallel_size: Annotated[int, typer.Option("--data-parallel-size", metavar="N")] = 1,
+    tensor_parallel_size: Annotated[
+        int, typer.Option("--tensor-parallel-size", metavar="N", help="Accelerators that share each layer.")
+    ] = 1,
+    pipeline_parallel_size: Annotated[int, typer.Option("--pipeline-parallel-size", metavar="N", help="Stages of layers.")] = 1,
+    data_parallel_size: Annotated[int, typer.Option("--data-parallel-size", metavar="N", help="Copies of the layers.")] = 1,
     max_model_len: LengthOption = None,
-    gpu_memory_utilization: Annotated[float | None, typer.Option("--gpu-memory-utilization", metavar="U")] = None,
-    max_num_seqs: Annotated[int | None, typer.Option("--max-num-seqs", metavar="N")] = None,
-    max_num_batched_tokens: Annotated[int | None, typer.Option("--max-num-batched-tokens", metavar="N")] = None,
-    kv_cache_dtype: Annotated[str, typer.Option("--kv-cache-dtype", metavar="D")] = "auto",
-    quantization: Annotated[str | None, typer.Option("--quantization", metavar="Q")] = None,
-    dtype: Annotated[str, typer.Option("--dtype", metavar="D")] = "auto",
-    vllm_version: Annotated[str | None, typer.Option("--vllm-version", metavar="V")] = None,
-    enforce_eager: Annotated[bool, typer.Option("--enforce-eager")] = False,
-    enable_expert_parallel: Annotated[bool, typer.Option("--enable-expert-parallel")] = False,
+    gpu_memory_utilization: Annotated[
+        float | None, typer.Option("--gpu-memory-utilization", metavar="U", help="Share of its memory.")
+    ] = None,
+    max_num_seqs: Annotated[int | None, typer.Option("--max-num-seqs", metavar="N", help="Requests in one batch.")] = None,
+    max_num_batched_tokens: Annotated[
+        int | None, typer.Option("--max-num-batched-tokens", metavar="N", help="Tokens in one step.")
+    ] = None,
+    kv_cache_dtype: Annotated[
+        str, typer.Option("--kv-cache-dtype", metavar="D", help="Format of the KV cache, e.g. fp8.")
+    ] = "auto",
+    quantization: Annotated[
+        str | None, typer.Option("--quantization", metavar="Q", help="Method, where the config names none.")
+    ] = None,
+    dtype: Annotated[str, typer.Option("--dtype", metavar="D", help="Of weights that say none.")] = "auto",
+    vllm_version: Annotated[str | None, typer.Option("--vllm-version", metavar="V", help="Of the engine.")] = None,
+    enforce_eager: Annotated[bool, typer.Option("--enforce-eager", help="Without CUDA graphs.")] = False,
+    enable_expert_parallel: Annotated[bool, typer.Option("--enable-expert-parallel", help="Divide experts as a whole.")] = False,
     batch: Annotated[bool, typer.Option("--batch", help="One JSON object a line on stdin, one answer a line on stdout.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Whether a model starts on an accelerator, and what it can hold there."""
+    """Whether a model starts on an accelerator, and what it can hold there.
+
+    Shows the memory of each accelerator term by term, and for what does not fit the nearest changes that would.
+
+    Example:
+
+      python -m planner fit --model Qwen/Qwen3-32B --gpu L40S --tensor-parallel-size 2 --max-model-len 16384
+    """
     if batch:
         _answer_lines()
         return
@@ -118,8 +135,12 @@ def plan(
     accelerator: Annotated[
         list[str] | None, typer.Option("--accelerator", metavar="NAME", help="Only these; repeatable.")
     ] = None,
-    quantization: Annotated[str | None, typer.Option("--quantization", metavar="Q")] = None,
-    kv_cache_dtype: Annotated[str, typer.Option("--kv-cache-dtype", metavar="D")] = "auto",
+    quantization: Annotated[
+        str | None, typer.Option("--quantization", metavar="Q", help="Method, where the config names none.")
+    ] = None,
+    kv_cache_dtype: Annotated[
+        str, typer.Option("--kv-cache-dtype", metavar="D", help="Format of the KV cache, e.g. fp8.")
+    ] = "auto",
     storage: Annotated[
         str, typer.Option("--storage", metavar="NAME", help="Where the weights lie, for the cold start.")
     ] = STORAGE,
@@ -127,7 +148,12 @@ def plan(
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with all plans.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Where a model would run, ranked by price: instance type, parallelism, servers and nodes."""
+    """Where a model would run, ranked by price: instance type, parallelism, servers and nodes.
+
+    Example:
+
+      python -m planner plan --model Qwen/Qwen3-32B --context 16384 --concurrency 16 --most 5
+    """
     question = {"config": config_of(config) if config is not None else None, "model": model, "quantization": quantization}
     loaded, warnings = model_of(question)
     options = Options(max_model_len=context, kv_cache_dtype=kv_cache_dtype, language_model_only=True)
@@ -245,7 +271,12 @@ def explain(
     stack: Annotated[str, typer.Argument(metavar="STACK", help="Name of a stack in stacks/, e.g. local.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Every derived number of a stack's models, with its formula and source."""
+    """Every derived number of a stack's models, with its formula and source. Run it in the root of the project.
+
+    Example:
+
+      python -m planner explain local
+    """
     # The only reader of stack files; it brings Pulumi, which all other commands do without.
     import settings  # noqa: PLC0415
     from components.inputs import InputError  # noqa: PLC0415
@@ -268,7 +299,12 @@ def explain(
 
 @app.command()
 def catalog(what: Annotated[str, typer.Argument(metavar="models|accelerators|instances")], as_json: JsonOption = False) -> None:
-    """What the catalogues hold."""
+    """What the catalogues hold, with the source of every fact in --json.
+
+    Example:
+
+      python -m planner catalog models
+    """
     match what:
         case "models":
             rows = [_model_row(name) for name in models.model_ids()]
@@ -304,7 +340,12 @@ def _model_row(name: str) -> dict[str, Any]:
 
 @app.command()
 def autoscale() -> None:
-    """What autoscaling does under loads of different kinds: the table of docs/scaling.md."""
+    """What autoscaling does under loads of different kinds: the table of docs/scaling.md.
+
+    Example:
+
+      python -m planner autoscale
+    """
     print(scaling_table())  # noqa: T201
 
 
@@ -341,10 +382,10 @@ def _print_json(value: object) -> None:
     print(json.dumps(value, indent=2))  # noqa: T201
 
 
-def main() -> None:
+def main(run: Callable[[], object] = app) -> None:
     """Run the command line; what cannot be answered is told in one sentence."""
     try:
-        app()
+        run()
     except (RequestError, UnknownProfileError, *_UNKNOWN) as error:
         _err.print(f"error: {error}")
         sys.exit(2)

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -88,6 +89,10 @@ def images(
 
     Ends with 1 where a tag means another image than the lock says: somebody moved it. Images whose registry does not answer, or
     wants a login, are named and stay as they are.
+
+    Example:
+
+      python -m report images --write
     """
     before = LOCK.read_text("utf-8")
     found = registries.resolve(lock().images)
@@ -109,6 +114,10 @@ def dashboards(
     """Write the dashboards of a stack as files, for a Grafana that is not the platform's own.
 
     Each is what Grafana's import takes; it asks for no data source but by the choice on top of it.
+
+    Example:
+
+      python -m report dashboards prod --to dashboards/
     """
     files = shown(recorded(stack))
     if not files:
@@ -197,10 +206,10 @@ def _lasting(window: str) -> int:
     return int(found[1]) * _SECONDS[found[2]]
 
 
-def main() -> None:
+def main(run: Callable[[], object] = app) -> None:
     """Run the command line; what cannot be answered is told in one sentence."""
     try:
-        app()
+        run()
     except InputError as error:
         for sentence in str(error).splitlines():
             _err.print(f"error: {sentence}")

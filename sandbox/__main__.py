@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -22,7 +23,9 @@ from sandbox.verify import verify as verification
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-StackName = Annotated[str, typer.Argument(metavar="STACK", help="A stack of this project, e.g. local.")]
+StackName = Annotated[
+    str, typer.Argument(metavar="STACK", help="A stack of this project: the name of a file stacks/Pulumi.STACK.yaml, e.g. local.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
@@ -31,7 +34,14 @@ def up(
     stack: StackName,
     continue_on_error: Annotated[bool, typer.Option("--continue-on-error", help="Make what a failure does not touch.")] = False,
 ) -> None:
-    """Bring a stack up, on its own control plane or in its own AWS account."""
+    """Bring a stack up, on its own control plane or in its own AWS account.
+
+    The real Pulumi engine runs the program of this project. Run again it changes what the program or the stack file changed.
+
+    Example:
+
+      python -m sandbox up local
+    """
     with Engine.open(_stack(stack)) as engine:
         engine.up(_print, continue_on_error=continue_on_error)
         show(summary(stack, engine.export().get("resources") or [], engine.outputs()))
@@ -39,7 +49,14 @@ def up(
 
 @app.command()
 def verify(stack: StackName, as_json: AsJson = False) -> None:
-    """Check what is up: the objects against the plan, and how stand-ins with the pods' command lines answer."""
+    """Check what is up: the objects against the plan, and how stand-ins with the pods' command lines answer.
+
+    Ends with 1 and a sentence for each fault.
+
+    Example:
+
+      python -m sandbox verify local
+    """
     with Engine.open(_stack(stack)) as engine:
         outcomes = verification(stack, engine.ground, engine.outputs())
     if as_json:
@@ -51,24 +68,49 @@ def verify(stack: StackName, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def preview(stack: StackName, as_json: AsJson = False) -> None:
-    """Show what `up` would do."""
+def preview(
+    stack: StackName,
+    as_json: AsJson = False,
+    event_log: Annotated[
+        Path | None, typer.Option("--event-log", metavar="FILE", help="Write all that the engine tells, for `report preview`.")
+    ] = None,
+) -> None:
+    """Show what `up` would do. Nothing is changed, and nothing needs to be up.
+
+    Examples:
+
+      python -m sandbox preview prod --json > preview.json
+
+      python -m sandbox preview prod --event-log prod.events && python -m report preview prod prod.events
+    """
+    # The engine runs in the project's directory, which may be above this one.
+    log = event_log.absolute() if event_log else None
     with Engine.open(_stack(stack)) as engine:
-        steps = engine.preview(_ignore if as_json else _print)
+        steps = engine.preview(_ignore if as_json else _print, log)
     if as_json:
         typer.echo(json.dumps(steps, indent=2))
 
 
 @app.command()
 def refresh(stack: StackName) -> None:
-    """Read what is really there into the state."""
+    """Read what is really there into the state, as after changes by hand.
+
+    Example:
+
+      python -m sandbox refresh local
+    """
     with Engine.open(_stack(stack)) as engine:
         engine.refresh(_print)
 
 
 @app.command()
 def down(stack: StackName) -> None:
-    """Delete every object of a stack, then end what it stood on and forget it."""
+    """Delete every object of a stack, then end what it stood on and forget it.
+
+    Example:
+
+      python -m sandbox down local
+    """
     declared = _stack(stack)
     if declared.project.workspace(stack).exists():
         with Engine.open(declared) as engine:
@@ -81,7 +123,12 @@ def down(stack: StackName) -> None:
 
 @app.command()
 def start(stack: StackName) -> None:
-    """Start a stack's control plane and nodes, or its AWS account, without the stack."""
+    """Start a stack's control plane and nodes, or its AWS account, without the stack.
+
+    Example:
+
+      python -m sandbox start local
+    """
     declared = _stack(stack)
     with exclusive(declared):
         ground(declared).start(ensure())
@@ -90,13 +137,23 @@ def start(stack: StackName) -> None:
 
 @app.command()
 def stop(stack: StackName) -> None:
-    """Stop a stack's control plane; its data stays."""
+    """Stop a stack's control plane; its data stays, and `start` or `up` goes on with it.
+
+    Example:
+
+      python -m sandbox stop local
+    """
     ground(_stack(stack)).stop()
 
 
 @app.command()
 def status(stack: StackName, as_json: AsJson = False) -> None:
-    """Say what runs."""
+    """Say what of a stack's rehearsal runs, and where it answers.
+
+    Example:
+
+      python -m sandbox status local --json
+    """
     found, screen = ground(_stack(stack)).status()
     if as_json:
         typer.echo(json.dumps(found, indent=2))
@@ -110,13 +167,23 @@ def logs(
     component: Annotated[str | None, typer.Argument(help="etcd, kube-apiserver, …; all when left out.")] = None,
     lines: Annotated[int, typer.Option(min=1, help="Last lines of each.")] = 50,
 ) -> None:
-    """Show what the processes of a rehearsal wrote."""
+    """Show what the processes of a rehearsal wrote.
+
+    Example:
+
+      python -m sandbox logs local kube-apiserver --lines 20
+    """
     typer.echo(ground(_stack(stack)).logs(component, lines))
 
 
 @app.command()
 def kubeconfig(stack: StackName) -> None:
-    """Print the path of the administrator's kubeconfig (of several clusters: all of them), for KUBECONFIG."""
+    """Print the path of the administrator's kubeconfig (of several clusters: all of them), for KUBECONFIG.
+
+    Example:
+
+      export KUBECONFIG=$(.venv/bin/python -m sandbox kubeconfig local)
+    """
     files = ground(_stack(stack)).kubeconfigs()
     if not files:
         raise SandboxError(f"the stack {stack} has no cluster yet; bring it up with `python -m sandbox up {stack}`")
@@ -125,7 +192,12 @@ def kubeconfig(stack: StackName) -> None:
 
 @app.command()
 def reset(stack: StackName) -> None:
-    """End everything of a stack's rehearsal and forget it, deleting nothing one by one."""
+    """End everything of a stack's rehearsal and forget it, deleting nothing one by one: for one that cannot go `down`.
+
+    Example:
+
+      python -m sandbox reset local
+    """
     declared = _stack(stack)
     with exclusive(declared):
         erase(declared, ground(declared))
@@ -133,14 +205,24 @@ def reset(stack: StackName) -> None:
 
 @app.command()
 def tools() -> None:
-    """Find every tool, and make those that are missing."""
+    """Find every tool, and make those that are missing. Takes minutes, once per user.
+
+    Example:
+
+      python -m sandbox tools
+    """
     for name, path in ensure().items():
         typer.echo(f"{name}: {path}")
 
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Say which tools are there, where, and what to do about the others."""
+    """Say which tools are there, where, and what to do about the others.
+
+    Example:
+
+      python -m sandbox doctor
+    """
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in examine()], indent=2, default=str))
     else:
@@ -163,10 +245,10 @@ def _print(text: str) -> None:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
 
 
-def main() -> None:
+def main(run: Callable[[], object] = app) -> None:
     """Run a command; an expected failure is a sentence on standard error and exit code 1."""
     try:
-        app()
+        run()
     except (SandboxError, InputError) as error:
         _fail(str(error))
     except OSError as error:

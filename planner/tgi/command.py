@@ -71,7 +71,12 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """A TGI launch as a model entry for vLLM, with what is missing, cannot be had, is left out or changes."""
+    """A TGI launch as a model entry for vLLM, with what is missing, cannot be had, is left out or changes.
+
+    Example:
+
+      python -m planner translate --node-pool l4 -- --model-id Qwen/Qwen2.5-7B-Instruct --max-input-tokens 4096
+    """
     launch = _read(words or [], manifest, env)
     if source is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", source):
         raise RequestError(f"--source {source}: is no repository of Hugging Face; use owner/name")
