@@ -18,12 +18,16 @@ from components.inputs import InputError
 from report import canary as canaries
 from report import images as registries
 from report.dashboards import dashboards as shown
+from report.drift.command import drift
 from report.recording import ROOT, previewed, recorded
 from report.sbom import bill, moment
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 _out = Console(markup=False, highlight=False)
 _err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+
+app.command()(drift)
 
 
 @app.command()

@@ -106,6 +106,18 @@ class Engine:
             self._recover(output)
             self._automation.refresh(on_output=output, on_event=heard, color=_color(), suppress_outputs=True)
 
+    def refreshed(self) -> list[automation.EngineEvent]:
+        """What the engine sees in a preview that reads everything again first; changes nothing."""
+        seen: list[automation.EngineEvent] = []
+
+        def listen(event: automation.EngineEvent) -> None:
+            heard(event)
+            seen.append(event)
+
+        with sentences() as heard:
+            self._automation.preview(refresh=True, on_event=listen, suppress_outputs=True)
+        return seen
+
     def down(self, output: Output) -> None:
         """Deletes every object of the stack, and the stack.
 
