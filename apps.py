@@ -7,11 +7,10 @@ import pulumi
 from components.apps import KeyAs, LlmApp
 from components.apps.config import model_url
 from components.apps.groups import AppSecretArgs, ModelApiArgs
-from components.routing.config import LoadBalancerArgs
 from components.types import NodePoolArgs
 from foundation import Foundation, MadeSecrets
+from foundation.entering import load_balancer
 from foundation.watching import nodes
-from settings.apps import AppSettings
 from settings.models import SecretKeySettings
 from settings.sections import Settings
 
@@ -30,7 +29,7 @@ def run(config: Settings, below: Foundation, secrets: MadeSecrets, after: Sequen
                     variable: _secret(secret, secret.key_as, config.namespace_of_app(name), secrets)
                     for variable, secret in app.secrets.items()
                 },
-                "load_balancer": _load_balancer(app, below),
+                "load_balancer": load_balancer(app.load_balancer, on_aws=below.aws is not None) if app.load_balancer else None,
                 "pool": below.cluster.pool(app.node_pool).args() if app.node_pool else None,
                 "system_labels": dict(below.system_labels),
                 "avoided_pools": _avoided(config, below),
@@ -77,15 +76,3 @@ def _calls(name: str, config: Settings, secrets: MadeSecrets) -> list[ModelApiAr
 
 def _secret(wanted: SecretKeySettings, key_as: KeyAs, space: str, secrets: MadeSecrets) -> AppSecretArgs:
     return {"name": secrets.names.get((space, wanted.name), wanted.name), "key": wanted.key, "key_as": key_as}
-
-
-def _load_balancer(app: AppSettings, below: Foundation) -> LoadBalancerArgs | None:
-    wanted = app.load_balancer
-    if wanted is None:
-        return None
-    return {
-        "source_ranges": list(wanted.source_ranges),
-        "internal": wanted.internal,
-        "on_aws": below.aws is not None,
-        "certificate_arn": wanted.certificate_arn,
-    }

@@ -15,7 +15,7 @@ from components.routing import (
     PrivateCa,
     Route,
 )
-from components.routing.config import AuthArgs, GatewayArgs, IssuerArgs, LoadBalancerArgs, VersionArgs
+from components.routing.config import AuthArgs, GatewayArgs, IssuerArgs, VersionArgs
 from components.routing.controllers import TrafficControllerArgs
 from components.routing.envoy_gateway_controller import EnvoyGatewayControllerArgs
 from components.routing.istio_controller import IstioControllerArgs
@@ -23,8 +23,9 @@ from components.routing.private_ca import ISSUER_KIND
 from components.serving import ModelServer
 from components.serving.tgi import TgiServer
 from foundation import Foundation, MadeSecrets, Namespaces
+from foundation.entering import load_balancer
 from foundation.policies import meshed
-from settings.routes import StackRoute, routes, unasked
+from settings.routes import StackRoute, unasked
 from settings.sections import Settings
 from settings.traffic import RoutingKind, TrafficSettings
 
@@ -76,7 +77,7 @@ def lead(
                 "path": route.path,
                 "host": route.host,
                 "gateway": entrance.gateway.reference if entrance.gateway else None,
-                "load_balancer": None if entrance.gateway else _load_balancer(config.traffic, below),
+                "load_balancer": None if entrance.gateway else load_balancer(config.traffic, on_aws=below.aws is not None),
                 "versions": {version: _version(route, version, servers[version]) for version in route.versions},
                 "inference_pool": route.inference_pool,
                 "requests_per_minute": route.requests_per_minute,
@@ -88,22 +89,13 @@ def lead(
                 provider=below.provider, depends_on=[*entrance.after, *(servers[version] for version in route.versions)]
             ),
         )
-        for name, route in routes(config).items()
+        for name, route in config.routes.items()
     }
 
 
 def _version(route: StackRoute, version: str, server: ModelServer | TgiServer) -> VersionArgs:
     now = route.versions[version]
     return {"weight": now.weight, "headers": dict(now.headers), "pods": dict(server.pods), "endpoint_picker": now.endpoint_picker}
-
-
-def _load_balancer(traffic: TrafficSettings, below: Foundation) -> LoadBalancerArgs:
-    return {
-        "source_ranges": list(traffic.source_ranges),
-        "internal": traffic.internal,
-        "on_aws": below.aws is not None,
-        "certificate_arn": traffic.certificate_arn,
-    }
 
 
 def _in(namespace: str, below: Foundation, secrets: MadeSecrets) -> TrafficControllerArgs:
@@ -193,7 +185,7 @@ class _Building:
 
     def gateway(self, issuer: IssuerArgs | None) -> GatewayArgs:
         """Where clients connect."""
-        traffic, found = self._traffic, routes(self._config)
+        traffic, found = self._traffic, self._config.routes
         return {
             "namespace_name": self._secrets.namespaces[self._space],
             "model_namespaces": self._models(),
@@ -218,7 +210,7 @@ class _Building:
 
     def _models(self) -> list[pulumi.Input[str]]:
         """Namespaces of routes and their models."""
-        spaces = sorted({route.namespace for route in routes(self._config).values()})
+        spaces = sorted({route.namespace for route in self._config.routes.values()})
         return [self._rooms.names[space] for space in spaces]
 
     def _auth(self) -> AuthArgs | None:

@@ -1,5 +1,6 @@
-"""How requests from outside come to the models of a stack, as far as its policies have to know."""
+"""How requests from outside come to the models and apps of a stack: what policies and load balancers have to know."""
 
+from components.routing.config import LoadBalancerArgs
 from components.security.network.app_flows import AppFlows, caller
 from components.security.network.flows import SERVER as VLLM
 from components.security.network.flows import server
@@ -7,10 +8,11 @@ from components.security.network.gateway_flows import Clients, GatewayFlows
 from components.security.network.surroundings import Peer
 from components.serving.tgi.tgi_server import APP as TGI
 from foundation.watching import node_ranges
-from settings.apps import AppSettings
+from settings.apps import AppLoadBalancerSettings
 from settings.models import ModelSettings
-from settings.routes import routes
+from settings.routes import led_to
 from settings.sections import Settings
+from settings.traffic import TrafficSettings
 
 
 def clients(config: Settings) -> Clients:
@@ -31,23 +33,27 @@ def gateway(config: Settings) -> GatewayFlows | None:
         implementation=traffic.realised_by,
         controllers=config.namespaces.controllers,
         clients=clients(config),
-        models=led_to(config),
+        models=[_server(version, config) for version in led_to(config)],
         tls=traffic.tls is not None,
         checks_tokens=traffic.auth is not None and traffic.auth.jwt is not None,
     )
-
-
-def led_to(config: Settings) -> list[Peer]:
-    """Servers that some route leads to."""
-    found = {version: route.namespace for route in routes(config).values() for version in route.versions}
-    return [server(version, namespace, engine_label(config.models[version])) for version, namespace in sorted(found.items())]
 
 
 def balanced(config: Settings, namespace: str) -> list[str]:
     """Models of a namespace that load balancers lead to, without a gateway."""
     if config.traffic is None or config.traffic.has_gateway:
         return []
-    return sorted({version for route in routes(config).values() if route.namespace == namespace for version in route.versions})
+    return [version for version in led_to(config) if config.namespace_of(version) == namespace]
+
+
+def load_balancer(wanted: TrafficSettings | AppLoadBalancerSettings, *, on_aws: bool) -> LoadBalancerArgs:
+    """A load balancer as components take it."""
+    return {
+        "source_ranges": list(wanted.source_ranges),
+        "internal": wanted.internal,
+        "on_aws": on_aws,
+        "certificate_arn": wanted.certificate_arn,
+    }
 
 
 def app_flows(name: str, config: Settings) -> AppFlows:
@@ -57,7 +63,7 @@ def app_flows(name: str, config: Settings) -> AppFlows:
     return AppFlows(
         name=name,
         port=app.port,
-        models=[asked] if (asked := _asked(app, config)) else [],
+        models=[_server(app.model.name, config)] if app.model else [],
         destinations=app.destinations(),
         clients=Clients(
             ranges=balancer.source_ranges if balancer else (),
@@ -74,11 +80,8 @@ def callers(model: str, config: Settings) -> list[Peer]:
     ]
 
 
-def _asked(app: AppSettings, config: Settings) -> Peer | None:
-    if app.model is None:
-        return None
-    name = app.model.name
-    return server(name, config.namespace_of(name), engine_label(config.models[name]))
+def _server(model: str, config: Settings) -> Peer:
+    return server(model, config.namespace_of(model), engine_label(config.models[model]))
 
 
 def engine_label(model: ModelSettings) -> str:

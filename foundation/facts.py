@@ -7,7 +7,6 @@ from components.types import NodePool
 from foundation.foundation import Foundation
 from planner.stack import ModelPlan, StackPlan
 from settings.cache import CacheKind
-from settings.routes import routes
 from settings.sections import Settings
 from settings.tenants import team_of
 
@@ -24,7 +23,7 @@ def facts(config: Settings, plan: StackPlan, below: Foundation, stack: str) -> S
         pools=[_pool(pool, config, plan) for pool in below.cluster.node_pools if pool.accelerator],
         routes=[
             RouteFacts(name=r.name, namespace=r.namespace, versions={version: r.track(version) for version in r.versions})
-            for r in routes(config).values()
+            for r in config.routes.values()
         ],
         prompts_logged=any(model.log_prompts for model in config.models.values()),
     )

@@ -16,7 +16,6 @@ from components.security.network.surroundings import INSTANCE, NAME, Peer
 from components.serving.arguments import PORT
 from foundation.foundation import Foundation
 from settings.clusters import ExistingClusterSettings
-from settings.routes import routes
 from settings.sections import Settings
 
 _CONTROLLER_PORT = 8080
@@ -136,7 +135,7 @@ def _controllers(config: Settings) -> Iterator[Target]:
         yield aws_load_balancer_target(space)
     if config.traffic and config.traffic.own_proxies:
         name, front = config.traffic.gateway_name, config.namespaces.gateway
-        of, replicas, led = config.traffic.realised_by, config.traffic.replicas, len(routes(config))
+        of, replicas, led = config.traffic.realised_by, config.traffic.replicas, len(config.routes)
         yield from gateway_targets(of, name, front, space, replicas=replicas, routes=led)
     if config.makes_keda:
         yield Target(name="keda", namespaces=[space], pods=OPERATOR, port=METRICS_PORT, replicas=2)

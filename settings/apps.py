@@ -1,8 +1,7 @@
 """The apps of a stack: programs of one's own that call a model, and who talks to whom for that."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -18,6 +17,7 @@ from components.serving.config import check_priority_class
 from components.serving.groups import AdapterName
 from components.serving.model_server import replicas_name
 from components.types import DnsLabel, NodePool, WebAddress
+from settings.checking import at
 from settings.models import ModelSettings, SecretKeySettings
 from settings.network_policies import Elsewhere, PeerSettings, Port, check_peer
 from settings.secret_checks import Use
@@ -224,12 +224,12 @@ def check_apps(
         if app.load_balancer is not None:
             _check_balanced(f"{key}.loadBalancer", app.load_balancer, on_eks=on_eks)
         if app.priority_class_name is not None:
-            _at(f"{key}.priorityClassName: ", check_priority_class, app.priority_class_name)
+            at(f"{key}.priorityClassName", check_priority_class, app.priority_class_name)
         if app.node_pool is not None:
             if app.node_pool not in pools:
                 known = ", ".join(sorted(pools)) or "none"
                 raise ValueError(f"{key}.nodePool: {app.node_pool!r} is not a pool of this cluster; known: {known}")
-            _at(f"{key}.nodePool: ", check_pool, pools[app.node_pool])
+            at(f"{key}.nodePool", check_pool, pools[app.node_pool])
 
 
 def _check_balanced(key: str, balancer: AppLoadBalancerSettings, *, on_eks: bool) -> None:
@@ -251,11 +251,3 @@ def _check_model(key: str, asked: AppModelSettings, models: Mapping[str, ModelSe
         raise ValueError(f"{key}.askFor: {asked.name} does not answer to {asked.ask_for!r}; use one of {', '.join(names)}")
     if model.api_key_secret is None and "key_as" in asked.model_fields_set:
         raise ValueError(f"{key}.keyAs: models.{asked.name} asks for no key; remove it, or give the model an apiKeySecret")
-
-
-def _at(setting: str, check: Callable[[Any], object], value: object) -> None:
-    """Run `check` and put the setting before what it objects to."""
-    try:
-        check(value)
-    except ValueError as error:
-        raise ValueError(f"{setting}{error}") from None

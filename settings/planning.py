@@ -23,6 +23,7 @@ from planner.sharing import instance_of, mig_profile, turn_of
 from planner.stack import StackModel, StackPlan, StackRefusedError, plan_stack
 from settings.cache import CacheKind, check_cache, provisioned_mb_per_s
 from settings.models import ModelSettings
+from settings.routes import names_by_route
 from settings.sections import Settings
 from settings.tenants import Use, check_uses
 
@@ -71,6 +72,11 @@ def _faults_of_placement(settings: Settings, found: StackPlan) -> Iterator[str]:
             yield (
                 f"models.{name}: its replicas span {nodes} nodes and talk on ports that the mesh closes; "
                 "make parallelism fit one node, or remove traffic.mesh"
+            )
+        if (names := names_by_route(settings, name)) and model.kept_by(nodes) is MultiNode.RAY_SERVICE:
+            yield (
+                f"traffic.routes.{names[0]}.versions.{name}: clients ask for {names[0]}, and with multiNode: rayService a model "
+                f"has one name; call the route {name}, or use multiNode: leaderWorkerSet"
             )
         model_type = found.models[name].placement.model.architecture.name
         if model.cache.kind is CacheKind.S3_STREAM and vocabularies_of(model_type):

@@ -8,8 +8,7 @@ from components.cluster.contract import Brought
 from components.monitoring.facts import Track
 from components.routing.config import Version, check_versions
 from components.routing.features import Feature, check_features, wanted
-from components.serving.groups import MultiNode, Task
-from components.serving.placement import nodes_of_replica
+from components.serving.groups import Task
 from settings.traffic import RouteSettings, RoutingKind, TrafficSettings
 
 if TYPE_CHECKING:
@@ -38,14 +37,19 @@ class StackRoute:
         return Track.CANARY if version == self.canary else Track.STABLE
 
 
-def routes(settings: "Settings") -> dict[str, StackRoute]:
+def routes_of(settings: "Settings") -> dict[str, StackRoute]:
     """Every route of a stack, those of models that no other leads to among them; none without `traffic`."""
     if settings.traffic is None:
         return {}
     given = {name: route if route.versions else _of_one(name, route) for name, route in settings.traffic.routes.items()}
-    led_to = {version for route in given.values() for version in route.versions}
-    alone = {name: _of_one(name, RouteSettings()) for name in settings.models if name not in led_to and name not in given}
+    versions = {version for route in given.values() for version in route.versions}
+    alone = {name: _of_one(name, RouteSettings()) for name in settings.models if name not in versions and name not in given}
     return {name: _route(name, route, settings, settings.traffic) for name, route in {**given, **alone}.items()}
+
+
+def led_to(settings: "Settings") -> list[str]:
+    """Models that some route leads to, in the order of their names."""
+    return sorted({version for route in settings.routes.values() for version in route.versions})
 
 
 def _of_one(name: str, route: RouteSettings) -> RouteSettings:
@@ -82,8 +86,7 @@ def unasked(settings: "Settings") -> list[str]:
     """Models of routes that answer whoever may connect: nobody asks for a key."""
     if settings.traffic is None or settings.traffic.auth is not None:
         return []
-    led_to = {version for route in routes(settings).values() for version in route.versions}
-    return sorted(name for name in led_to if settings.models[name].api_key_secret is None)
+    return [name for name in led_to(settings) if settings.models[name].api_key_secret is None]
 
 
 def check_traffic(settings: "Settings") -> None:
@@ -94,9 +97,8 @@ def check_traffic(settings: "Settings") -> None:
     _check_kind(settings, traffic)
     for name, given in traffic.routes.items():
         _check_versions(settings, name, given)
-    found = routes(settings)
     seen: dict[str, str] = {}
-    for name, route in found.items():
+    for name, route in settings.routes.items():
         key = f"traffic.routes.{name}"
         if route.host is None and traffic.has_gateway:
             raise ValueError(f"{key}.host is missing; give it, or traffic.domain for all routes, e.g. domain: models.example.com")
@@ -203,11 +205,6 @@ def _of_surroundings(settings: "Settings", traffic: TrafficSettings) -> Iterator
     )
     for name, model in settings.models.items():
         yield (
-            traffic.mesh is not None and _nodes(settings, name) > 1,
-            f"models.{name}: its replicas span {_nodes(settings, name)} nodes and talk on ports that the mesh closes; make "
-            "parallelism fit one node, or remove traffic.mesh",
-        )
-        yield (
             traffic.auth is not None and model.api_key_secret is not None,
             f"models.{name}.apiKeySecret: clients send one key, in the header that traffic.auth looks at too; "
             "remove apiKeySecret, or traffic.auth",
@@ -239,12 +236,6 @@ def _check_versions(settings: "Settings", name: str, route: RouteSettings) -> No
                     f"{key}.versions.{other}: its {what} is {two or 'none'} and that of {first} is {one or 'none'}, so clients "
                     f"would be answered differently by chance; make models.{other}.{what} the same"
                 )
-    for version in versions:
-        if names_by_route(settings, version) and _by_ray(settings, version):
-            raise ValueError(
-                f"{key}.versions.{version}: clients ask for {name}, and with multiNode: rayService a model has one name; "
-                f"call the route {version}, or use multiNode: leaderWorkerSet"
-            )
 
 
 def _adapters(settings: "Settings", model: str) -> str:
@@ -255,15 +246,3 @@ def _adapters(settings: "Settings", model: str) -> str:
 def _key(settings: "Settings", model: str) -> str:
     secret = settings.models[model].api_key_secret
     return f"{secret.name}/{secret.key}" if secret else ""
-
-
-def _by_ray(settings: "Settings", model: str) -> bool:
-    return settings.models[model].multi_node is MultiNode.RAY_SERVICE
-
-
-def _nodes(settings: "Settings", model: str) -> int:
-    """Nodes of one replica, as far as the stack file says it."""
-    sizes, pool = settings.models[model].parallelism, settings.models[model].node_pool
-    if pool not in settings.cluster.node_pools:
-        return 1
-    return nodes_of_replica((sizes.tensor or 1) * sizes.pipeline * sizes.data, settings.cluster.pool(pool))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -34,7 +35,7 @@ from settings.logs import LogsSettings, LokiSettings, TracesSettings
 from settings.models import BudgetSettings, ModelSettings, PriceSettings
 from settings.monitoring import MonitoringSettings
 from settings.network_policies import NetworkPolicySettings
-from settings.routes import check_traffic, names_by_route
+from settings.routes import StackRoute, check_traffic, names_by_route, routes_of
 from settings.secret_checks import Use, check_secrets, uses
 from settings.secrets import SecretNames, SecretsSettings, StoreKind
 from settings.serving import check_model
@@ -185,6 +186,11 @@ class Settings(Model):
     def scaled_by_keda(self) -> bool:
         """Whether KEDA says of some model how many servers it has."""
         return any(model.scaling and model.scaling.kind is ScalerKind.KEDA for model in self.models.values())
+
+    @cached_property
+    def routes(self) -> Mapping[str, StackRoute]:
+        """Every route by its name, those that follow from models alone among them."""
+        return routes_of(self)
 
     @property
     def makes_keda(self) -> bool:

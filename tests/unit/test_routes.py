@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import settings
 from components.inputs import InputError
 from components.monitoring.facts import Track
-from settings.routes import names_by_route, routes
+from settings.routes import names_by_route
 from settings.traffic import RouteSettings
 from tests.stacks.program import build
 
@@ -27,6 +27,13 @@ CLASS = {"kind": "gatewayApi", "gatewayClass": "corp", "domain": "models.example
 OTHERS = {"gateway": {"namespace": "ingress", "pods": {"app": "proxy"}}}
 
 Edits = dict[str, object]
+
+RAY = {"image": "registry.example.org/vllm-ray@sha256:" + "0" * 64, "rayVersion": "2.52.1"}
+OVER_TWO_NODES: Edits = {
+    f"{VLLM}/parallelism": {"tensor": 1, "pipeline": 2},
+    "cluster/nodePools/l4/maxNodes": 3,
+    "budget/usdPerMonth": 5000,
+}
 
 
 def _load(root: Path, directory: Path, edits: Edits) -> settings.Settings:
@@ -50,6 +57,11 @@ def _load(root: Path, directory: Path, edits: Edits) -> settings.Settings:
 
 MISTAKES: list[tuple[Edits, str]] = [
     # Versions and rollouts
+    (
+        {**OVER_TWO_NODES, f"{VLLM}/multiNode": "rayService", f"{VLLM}/engine": RAY},
+        "traffic.routes.chat.versions.qwen-vllm: clients ask for chat, and with multiNode: rayService a model has one name; "
+        "call the route qwen-vllm, or use multiNode: leaderWorkerSet",
+    ),
     (
         {f"{CHAT}/versions/qwen-old": {}},
         "traffic.routes.chat.versions.qwen-old: there is no such model; known: qwen-tgi, qwen-vllm",
@@ -247,8 +259,12 @@ def test_a_mistake_gets_one_sentence(root: Path, tmp_path: Path, edits: Edits, s
         _load(root, tmp_path, edits)
 
 
+def test_ray_service_of_one_node_is_no_ray(root: Path, tmp_path: Path) -> None:
+    _load(root, tmp_path, {f"{VLLM}/multiNode": "rayService", f"{VLLM}/engine": RAY})
+
+
 def test_models_without_a_route_have_one_of_their_own_name(root: Path, tmp_path: Path) -> None:
-    found = routes(_load(root, tmp_path, {f"{CHAT}": {"versions": {"qwen-tgi": {}}}}))
+    found = _load(root, tmp_path, {f"{CHAT}": {"versions": {"qwen-tgi": {}}}}).routes
     assert {name: (route.host, [*route.versions]) for name, route in found.items()} == {
         "chat": ("chat.models.example.com", ["qwen-tgi"]),
         "qwen-vllm": ("qwen-vllm.models.example.com", ["qwen-vllm"]),
@@ -263,7 +279,7 @@ def test_versions_answer_to_the_name_of_their_route_from_the_start(root: Path, t
             "qwen-tgi": ("chat",),
             "qwen-vllm": ("chat",),
         }
-        route = routes(loaded)["chat"]
+        route = loaded.routes["chat"]
         assert {version: route.track(version) for version in route.versions} == {
             "qwen-tgi": Track.STABLE,
             "qwen-vllm": Track.CANARY,
