@@ -25,11 +25,13 @@ def on_pool(pool: NodePool) -> dict[str, Any]:
 
     Service links would set VLLM_* variables that an engine reads as its own.
     """
+    tolerations = pool.tolerations()
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": pool.node_affinity()}},
-        "tolerations": pool.tolerations(),
+        # An empty list is not kept by the API server, so it would be a change for ever.
+        **({"tolerations": tolerations} if tolerations else {}),
     }
 
 

@@ -309,7 +309,7 @@ def _pool_refusal(pool: str, plans: Iterable[ModelPlan]) -> Refusal:
     if not scaled:
         return Refusal(
             "models",
-            f"pool {pool} is {missing} accelerators short of what they ask for together; "
+            f"pool {pool} is {missing} accelerator{'s' if missing > 1 else ''} short of what they ask for together; "
             f"use cluster.nodePools.{pool}.maxNodes: {nodes} or fewer replicas",
         )
     listed = " + ".join(f"{plan.name} {plan.placement.replicas} x {plan.placement.accelerators}" for plan in here)

@@ -152,7 +152,7 @@ def _options(model: ModelSettings, root: Path) -> Options:
         max_num_seqs=model.max_num_seqs,
         max_num_batched_tokens=model.max_num_batched_tokens,
         gpu_memory_utilization=model.gpu_memory_utilization,
-        kv_cache_dtype=model.kv_cache_dtype,
+        kv_cache_dtype="fp8" if model.engine.tgi and model.engine.tgi.kv_cache_dtype else model.kv_cache_dtype,
         kv_offloading_gib=model.kv_offloading_gib,
         dtype=model.dtype,
         enforce_eager=model.enforce_eager,

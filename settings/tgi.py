@@ -10,6 +10,7 @@ from components.scaling import ScalerKind
 from components.serving.groups import Task
 from components.serving.placement import nodes_of_replica
 from components.serving.tgi.arguments import OWNED, check_environment, check_extra
+from components.serving.tgi.config import CacheNumber
 from components.serving.tgi.image import engine_image
 from components.types import NodePool
 from planner.tgi.launcher import flags, from_words
@@ -34,6 +35,7 @@ _SETTINGS: Final = {
     "claim_name": "cache",
     "shards": "parallelism.tensor",
     "quantize": "engine.tgi.quantize",
+    "kv_cache_dtype": "engine.tgi.kvCacheDtype",
     "dtype": "dtype",
     "speculate": "engine.tgi.speculate",
     "max_total_tokens": "maxModelLen",
@@ -63,6 +65,9 @@ class TgiSettings(Model):
         None, ge=1, description="Requests that run or wait before others are refused; 128 when left out.", examples=[128]
     )
     quantize: str | None = Field(None, min_length=1, description="How a checkpoint is, or becomes, quantized.", examples=["awq"])
+    kv_cache_dtype: CacheNumber | None = Field(
+        None, description="How it keeps keys and values of the cache; as it computes when left out.", examples=["fp8_e4m3fn"]
+    )
     speculate: int | None = Field(None, ge=1, le=32, description="Tokens that are proposed at a time.", examples=[3])
 
 

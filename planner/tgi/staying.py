@@ -73,3 +73,5 @@ def _formats(launch: Launch) -> Iterator[Part]:
         yield Setting(("engine", "tgi", "quantize"), method)
     elif dtype:
         yield Setting(("dtype",), dtype)
+    if cached := launch.text("--kv-cache-dtype"):
+        yield Setting(("engine", "tgi", "kvCacheDtype"), cached)

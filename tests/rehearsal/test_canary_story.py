@@ -80,7 +80,7 @@ def test_a_version_without_accelerators_is_refused_before_anything_is_made(proje
         code, output = project.run(command)
         assert code == 1
         assert output.endswith(
-            "error: stacks/Pulumi.local.yaml: models: pool l4 is 1 accelerators short of what they ask for together; "
+            "error: stacks/Pulumi.local.yaml: models: pool l4 is 1 accelerator short of what they ask for together; "
             "use cluster.nodePools.l4.maxNodes: 4 or fewer replicas\n"
         )
     assert servers(project) == before

@@ -107,7 +107,7 @@ MISTAKES: list[tuple[Edits, str]] = [
     ),
     (
         {"cluster/nodePools/l4/maxNodes": 1},
-        "models: pool l4 is 1 accelerators short of what they ask for together; use cluster.nodePools.l4.maxNodes: 2 or fewer "
+        "models: pool l4 is 1 accelerator short of what they ask for together; use cluster.nodePools.l4.maxNodes: 2 or fewer "
         "replicas",
     ),
     # Versions that are not the same to clients

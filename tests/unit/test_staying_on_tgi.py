@@ -78,6 +78,7 @@ def test_what_is_kept_is_what_a_server_may_be_given(flag: str) -> None:
                 "engine": {"kind": "tgi", "tgi": {"maxBatchTotalTokens": 50000, "maxConcurrentRequests": 64, "speculate": 32}},
             },
         ),
+        ("--kv-cache-dtype=fp8_e5m2", {"engine": {"kind": "tgi", "tgi": {"kvCacheDtype": "fp8_e5m2"}}}),
         ("--max-batch-prefill-tokens=4096", {"maxNumBatchedTokens": 4096, "engine": {"kind": "tgi"}}),
         ("--cuda-memory-fraction=0.8", {"gpuMemoryUtilization": 0.8, "engine": {"kind": "tgi"}}),
         ("--disable-grammar-support=false", {"engine": {"kind": "tgi"}}),

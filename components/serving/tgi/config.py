@@ -19,6 +19,8 @@ from ..placement import check_one_replica, nodes_of_replica
 from .arguments import check_environment, check_extra
 from .image import TGI, engine_image
 
+CacheNumber = Literal["fp8_e4m3fn", "fp8_e5m2"]
+"""What keys and values are kept as, where it is not what TGI computes with (launcher/src/main.rs, KVCacheDtype)."""
 STOP_FLAG = "--graceful-termination-timeout"
 FIXED_STOP_SECONDS = 90
 """For requests in flight, in releases that cannot be told (launcher/src/main.rs, terminate)."""
@@ -119,7 +121,7 @@ class ServerConfig(Model):
     shards: int = Field(1, ge=1, examples=[1])
     quantize: str | None = Field(None, min_length=1, examples=["awq"])
     dtype: Literal["float16", "bfloat16"] | None = None
-    kv_cache_dtype: Literal["fp8_e4m3fn", "fp8_e5m2"] | None = None
+    kv_cache_dtype: CacheNumber | None = None
     speculate: int | None = Field(None, ge=1, le=32, examples=[3])
     cuda_memory_fraction: float = Field(1.0, gt=0, le=1, examples=[0.9])
     service_account_name: InputText | None = None

@@ -124,7 +124,7 @@ def test_a_pool_too_small_for_its_models_is_refused_with_the_size_it_needs() -> 
     assert refusals(wanted("one", replicas=2), wanted("two", replicas=1)) == [
         (
             "models",
-            "pool l4 is 1 accelerators short of what they ask for together; "
+            "pool l4 is 1 accelerator short of what they ask for together; "
             "use cluster.nodePools.l4.maxNodes: 3 or fewer replicas",
         )
     ]
