@@ -40,10 +40,15 @@ class Registration:
     type: str
     name: str
     inputs: Mapping[str, Any]
+    urn: str = ""
+    parent: str = ""
+    """URN of the component it belongs to, or of the stack."""
+    dependencies: frozenset[str] = frozenset()
+    """URNs of what has to be there first, its provider's among them."""
 
 
-def recorded(stack: str) -> list[Registration]:
-    """The resources of a stack of this project, in the order they are asked for.
+def recorded(stack: str, *, without: Sequence[str] = ()) -> list[Registration]:
+    """The resources of a stack of this project, in the order they are asked for; `without` sections of its file.
 
     Raises InputError, one sentence a line, for settings that cannot work.
     """
@@ -51,6 +56,7 @@ def recorded(stack: str) -> list[Registration]:
     encrypted = settings.read_stack_file(ROOT / file, file)
     config = _without_secrets(encrypted)
     secrets = [key for key in config if config[key] != encrypted[key]]
+    config = {key: value for key, value in config.items() if key.removeprefix(f"{settings.PROJECT}:") not in without}
     found: list[Registration] = []
     with TemporaryDirectory() as directory, _nobody_asked(config, Path(directory)):
         flat = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
@@ -135,9 +141,19 @@ class _Monitor(MockMonitor):
         self._found = found
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the protocol's name
-        inputs = rpc.deserialize_properties(request.object, keep_unknowns=True)
-        self._found.append(Registration(type=request.type, name=request.name, inputs=inputs))
-        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
+        response = super().RegisterResource(request)  # type: ignore[no-untyped-call]
+        provider = {request.provider.rpartition("::")[0]} - {""}
+        self._found.append(
+            Registration(
+                type=request.type,
+                name=request.name,
+                inputs=rpc.deserialize_properties(request.object, keep_unknowns=True),
+                urn=response.urn,
+                parent=request.parent,
+                dependencies=frozenset(request.dependencies) | provider,
+            )
+        )
+        return response
 
 
 @contextmanager

@@ -204,6 +204,35 @@ def reset(stack: StackName) -> None:
 
 
 @app.command()
+def graph(
+    stack: StackName,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Where the picture goes; STACK.svg by default.")] = None,
+    as_dot: Annotated[bool, typer.Option("--dot", help="Print the graph in the language of Graphviz instead.")] = False,
+) -> None:
+    """Draw a stack as SVG: its components by concern, what they are for, and which wait for which.
+
+    The program runs here as for a stack that is not deployed yet, and asks no cloud, cluster or host.
+
+    Example:
+
+      python -m sandbox graph prod --to prod.svg
+    """
+    from report.recording import ROOT, recorded  # noqa: PLC0415 - the program and Graphviz are needed for pictures only
+    from sandbox.graph import graph as boxes  # noqa: PLC0415
+    from sandbox.graph import to_dot, to_svg  # noqa: PLC0415
+
+    if (root := _stack(stack).project.root) != ROOT:
+        raise SandboxError(f"{root}: only stacks of llm-platform itself can be drawn; run this in {ROOT}")
+    dot = to_dot(boxes(stack, recorded(stack)))
+    if as_dot:
+        typer.echo(dot, nl=False)
+        return
+    file = to or Path(f"{stack}.svg")
+    file.write_text(to_svg(dot), "utf-8")
+    typer.echo(f"The stack {stack} is drawn in {file}.")
+
+
+@app.command()
 def tools() -> None:
     """Find every tool, and make those that are missing. Takes minutes, once per user.
 
