@@ -7,6 +7,7 @@ import pulumi
 import apps
 import foundation
 import settings
+from planner.figures import figures
 from scale import autoscale, scalers
 from serve import controllers, expectations, flows, prepull, serve
 from traffic import enter, lead
@@ -47,5 +48,6 @@ pulumi.export("gateway", {"certificateAuthority": entrance.certificate_authority
 pulumi.export("routes", {name: route.url for name, route in led.items()})
 pulumi.export("apps", {name: {"url": app.url, "address": app.address} for name, app in programs.items()})
 pulumi.export("plans", {name: planned.summary() for name, planned in plan.models.items()})
+pulumi.export("figures", {name: figures(planned, config.models[name].revision) for name, planned in plan.models.items()})
 pulumi.export("monitoring", watched.exports())
 pulumi.export("verification", expectations(config, plan, servers))

@@ -21,6 +21,7 @@ from pulumi import automation
 
 from sandbox import recovery
 from sandbox.errors import SandboxError
+from sandbox.event_log import event_log
 from sandbox.ground import STAND_INS, Ground, ground
 from sandbox.plugins import EMULATED, emulated, install
 from sandbox.policies import ANALYZER, advice, policies
@@ -64,11 +65,15 @@ class Engine:
             with _inside(stack.project.root, environment):
                 yield cls(stack, below, environment)
 
-    def preview(self, output: Output) -> list[dict[str, Any]]:
-        """What `up` would do; changes nothing. Returns every step that is not `same`: op, type, urn, and what it is for."""
+    def preview(self, output: Output, log: Path | None = None) -> list[dict[str, Any]]:
+        """What `up` would do; changes nothing. Returns every step that is not `same`: op, type, urn, and what it is for.
+
+        All that the engine tells goes into the file `log`.
+        """
         steps: list[dict[str, Any]] = []
 
         def listen(event: automation.EngineEvent) -> None:
+            logged(event)
             heard(event)
             advised(event)
             # The engine prints a diff's warnings to its error output, which nobody sees.
@@ -77,7 +82,7 @@ class Engine:
             if event.resource_pre_event and (step := event.resource_pre_event.metadata).op != "same":
                 steps.append({"op": step.op.value, "type": step.type, "urn": step.urn, "keys": step.keys, "diffs": step.diffs})
 
-        with sentences() as heard, advice(output) as advised:
+        with sentences() as heard, advice(output) as advised, event_log(log) as logged:
             self._automation.preview(diff=True, on_output=output, on_event=listen, color=_color(), policy_packs=self._packs)
         return steps
 
