@@ -320,7 +320,7 @@ def test_a_dead_replica_is_not_noticed(here: World) -> None:
 
 
 def test_a_rollout_loses_no_request_and_cuts_no_stream(here: World) -> None:
-    """0, 10, 50, 100 per cent and back, while clients ask and one listens."""
+    """Shares of the second version forth and back, there and gone, while clients ask and one listens."""
     ended, go_on = threading.Event(), threading.Event()
     found: list[tuple[int, str]] = []
 
@@ -335,9 +335,13 @@ def test_a_rollout_loses_no_request_and_cuts_no_stream(here: World) -> None:
             reply = here.ask()
             found.append((reply.status, reply.json["version"] if reply.status == 200 else reply.body.decode()))
 
-    def share(percent: int) -> Mapping[str, Any]:
+    def share(percent: int | None) -> Mapping[str, Any]:
+        """The versions of the route; None: the second one is none of them."""
+        if percent is None:
+            return {V1: {"weight": 100}}
         return {V1: {"weight": 100 - percent}, V2: {"weight": percent, "headers": {"x-llm-version": "v2"}}}
 
+    steps = ((10, {V1, V2}), (50, {V1, V2}), (100, {V2}), (0, {V1}), (None, {V1}), (10, {V1, V2}), (None, {V1}))
     here.serve({"versions": share(0)})
     here.all_answer(answer)
     with answering(here.address, completion(), here.trust, HOST) as listening, ThreadPoolExecutor(2) as clients:
@@ -345,7 +349,7 @@ def test_a_rollout_loses_no_request_and_cuts_no_stream(here: World) -> None:
         assert listening.readline() == b"data: first\n"
         asking = [clients.submit(ask) for _ in range(2)]
         try:
-            for percent, versions in ((10, {V1, V2}), (50, {V1, V2}), (100, {V2}), (0, {V1})):
+            for percent, versions in steps:
                 here.serve({"versions": share(percent)})
                 begun = len(found)
                 eventually(lambda begun=begun: len(found) > begun + 60, within_s=30)  # type: ignore[misc]
