@@ -19,6 +19,7 @@ from report import canary as canaries
 from report import images as registries
 from report.dashboards import dashboards as shown
 from report.drift.command import drift
+from report.preview.command import affected, preview
 from report.recording import ROOT, previewed, recorded
 from report.sbom import bill, moment
 
@@ -28,6 +29,8 @@ _err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 app.command()(drift)
+app.command()(preview)
+app.command()(affected)
 
 
 @app.command()
