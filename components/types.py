@@ -135,11 +135,11 @@ class TaintArgs(TypedDict):
 
 
 class Taint(Model):
-    """Validated `TaintArgs`."""
+    """A taint of the nodes of a pool (validated `TaintArgs`)."""
 
-    key: QualifiedName = Field(examples=["nvidia.com/gpu"])
-    value: LabelValue = ""
-    effect: TaintEffect = Field(examples=["NoSchedule"])
+    key: QualifiedName = Field(description="Its key.", examples=["nvidia.com/gpu"])
+    value: LabelValue = Field("", description="Its value.")
+    effect: TaintEffect = Field(description="What it does with pods that do not tolerate it.", examples=["NoSchedule"])
 
     @classmethod
     def by_resource(cls, resource: str) -> "Taint":
@@ -209,14 +209,24 @@ class AcceleratorArgs(TypedDict):
 
 
 class Accelerator(Model):
-    """Validated `AcceleratorArgs`."""
+    """The accelerators of one node (validated `AcceleratorArgs`)."""
 
-    product: str | None = Field(None, min_length=1, examples=["L4"])
-    memory_gib: float | None = Field(None, gt=0, le=4096, examples=[22.0])
-    resource: ResourceName = "nvidia.com/gpu"
-    per_node: int = Field(ge=1, le=64, examples=[1])
-    sharing: Sharing | None = None
-    device_groups: tuple[int, ...] = ()
+    product: str | None = Field(
+        None, min_length=1, description="Name in the planner's catalogue, where no instance type tells it.", examples=["L4"]
+    )
+    memory_gib: float | None = Field(
+        None,
+        gt=0,
+        le=4096,
+        description="Memory of one, or of one MIG instance, as its driver reports it, where the catalogue lacks it.",
+        examples=[22.0],
+    )
+    resource: ResourceName = Field("nvidia.com/gpu", description="Extended resource the device plugin offers.")
+    per_node: int = Field(ge=1, le=64, description="How many a node has, each once however many pods share it.", examples=[1])
+    sharing: Sharing | None = Field(None, description="How each serves several pods; one pod each when left out.")
+    device_groups: tuple[int, ...] = Field(
+        (), description="Groups that own the device files, as numbers on the nodes; pods that use them join these."
+    )
 
     @model_validator(mode="after")
     def _can_be_shared(self) -> "Accelerator":
@@ -306,15 +316,30 @@ class NodePoolArgs(TypedDict):
 class NodePoolModel(Model):
     """Validated `NodePoolArgs` without the name, as stack files write it below the pool's name."""
 
-    accelerator: Accelerator | None = None
-    max_nodes: int = Field(ge=1, examples=[1])
-    labels: Mapping[str, str] = Field(min_length=1, examples=["{node.kubernetes.io/instance-type: g6.xlarge}"])
-    taints: tuple[Taint, ...] = ()
-    interruptible: bool = False
-    fabric_interfaces: int = Field(0, ge=0, le=64, examples=[32])
-    topology_key: str | None = Field(None, min_length=1, examples=["topology.kubernetes.io/zone"])
-    ships_device_plugin: bool = True
-    runtime_class_name: DnsLabel | None = Field(None, examples=["nvidia"])
+    accelerator: Accelerator | None = Field(None, description="Its accelerators; none for a pool of plain nodes.")
+    max_nodes: int = Field(ge=1, description="Nodes the pool can grow to.", examples=[1])
+    labels: Mapping[str, str] = Field(
+        min_length=1,
+        description="Labels that all its nodes have and no others; they select the pool.",
+        examples=["{node.kubernetes.io/instance-type: g6.xlarge}"],
+    )
+    taints: tuple[Taint, ...] = Field((), description="Taints of its nodes.")
+    interruptible: bool = Field(False, description="Whether its nodes can go with two minutes' notice (spot).")
+    fabric_interfaces: int = Field(0, ge=0, le=64, description="EFA interfaces of one node that pods may ask for.", examples=[32])
+    topology_key: str | None = Field(
+        None,
+        min_length=1,
+        description="Label whose value nodes near each other share; pods of one replica stay within one value.",
+        examples=["topology.kubernetes.io/zone"],
+    )
+    ships_device_plugin: bool = Field(
+        True, description="Whether its nodes offer their accelerators by themselves; false installs the vendor's device plugin."
+    )
+    runtime_class_name: DnsLabel | None = Field(
+        None,
+        description="RuntimeClass that pods need to reach the accelerators, where it is not the default.",
+        examples=["nvidia"],
+    )
 
     def capacity(self) -> int:
         """Accelerators of the whole pool at its largest."""

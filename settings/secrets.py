@@ -28,7 +28,7 @@ SecretNames = Annotated[
                 "additionalProperties": {
                     "type": "object",
                     "required": ["secure"],
-                    "properties": {"secure": {"type": "string"}},
+                    "properties": {"secure": {"type": "string", "description": "The value, encrypted."}},
                     "additionalProperties": False,
                 },
             },

@@ -15,16 +15,17 @@ from typer.main import get_command
 from cli import AREAS
 
 _MODULES = {area.module.removesuffix(".__main__"): name for name, area in AREAS.items()}
+_ENGINE = "vllm"
+"""Runs in its own image."""
 _SHELL = {"|", ">", ">>", "&", "&&", ";", "<", "2>&1", "#"}
-_OURS = re.compile(
-    r"(?:^|[\s(])(?:\S*python -m (?P<module>[a-z_.]+)|(?:\./)?(?P<entry>llm-platform) (?=[a-z])|(?P<make>make) (?=[a-z]))"
-)
+_OURS = re.compile(r"(?:^|[\s(])\S*python -m [a-z_.]+|(?:^|[\s(])(?:\./)?llm-platform (?=[a-z])|^(?:\$ )?make (?=[a-z])")
 
 
 def shown(text: str) -> Iterator[str]:
     """The command lines of this project in blocks and code spans of a Markdown page, without what a shell does around them."""
-    for block in re.findall(r"^ *```(?:sh|console|)\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
-        yield from _commands(block.replace("\\\n", " "))
+    for language, block in re.findall(r"^ *```(\w*)\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
+        if language in ("", "sh", "console"):
+            yield from _commands(block.replace("\\\n", " "))
     spans = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
     for span in re.findall(r"`([^`]+)`", spans):
         yield from _commands(" ".join(span.split()))
@@ -50,7 +51,14 @@ def problem(command: str, root: Path) -> str | None:
     module, rest = words[2], words[3:]
     if module in _MODULES:
         return _misfit(_MODULES[module], rest)
-    return None if find_spec(module) else f"there is no module {module}"
+    return None if module.split(".")[0] == _ENGINE or _exists(module) else f"there is no module {module}"
+
+
+def _exists(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # nor what it would be in
+        return False
 
 
 def _words(command: str) -> list[str]:

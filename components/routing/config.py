@@ -106,6 +106,7 @@ class AuthArgs(TypedDict):
     """Secret in the gateway's namespace: for each client a key of it, the key's value is what the client sends as
     `Authorization: Bearer …`."""
     jwt: NotRequired[JwtArgs | None]
+    """Tokens that clients send."""
 
 
 class Auth(Model):
@@ -208,8 +209,11 @@ class GatewayRefArgs(TypedDict):
     """A gateway as routes name it: `Gateway.reference`."""
 
     name: pulumi.Input[str]
+    """Its name."""
     namespace_name: pulumi.Input[str]
+    """Its namespace."""
     implementation: Implementation
+    """What does what its objects say."""
     tls: bool
     """Whether it answers by https."""
     mesh_mtls: NotRequired[bool]

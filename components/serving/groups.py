@@ -193,9 +193,15 @@ class DrainArgs(TypedDict):
 class DrainConfig(Model):
     """Validated `DrainArgs`."""
 
-    pre_stop: int = Field(Drain().pre_stop, ge=5, le=600, examples=[10])
-    shutdown_timeout: int = Field(Drain().shutdown_timeout, ge=1, le=3600, examples=[60])
-    teardown: int = Field(Drain().teardown, ge=5, le=600, examples=[20])
+    pre_stop: int = Field(
+        Drain().pre_stop, ge=5, le=600, description="Seconds until endpoints and gateways have dropped the pod.", examples=[10]
+    )
+    shutdown_timeout: int = Field(
+        Drain().shutdown_timeout, ge=1, le=3600, description="Seconds for requests in flight after that.", examples=[60]
+    )
+    teardown: int = Field(
+        Drain().teardown, ge=5, le=600, description="Seconds for the engine to free the accelerators.", examples=[20]
+    )
 
     def args(self) -> DrainArgs:
         """The same as a component takes it."""

@@ -49,7 +49,7 @@ class Graph:
 @cache
 def classes() -> Mapping[str, tuple[str, type[PlatformComponent]]]:
     """Concern and class of every component, by the name of its class."""
-    found = {}
+    found: dict[str, tuple[str, type[PlatformComponent]]] = {}
     for package in pkgutil.iter_modules(components.__path__, f"{components.__name__}."):
         if package.ispkg:
             pending = [PlatformComponent]

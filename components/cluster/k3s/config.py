@@ -40,7 +40,8 @@ class Component(StrEnum):
 
 _PATH = r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+"
 _SITE = r"[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?"
-_URL = rf"{_SITE}(/[A-Za-z0-9._-]+)*"
+HOST_AND_PATH = rf"{_SITE}(/[A-Za-z0-9._-]+)*"
+"""Pattern of a host, with a port and a path where there is one."""
 
 HostFile = Annotated[
     str,
@@ -54,7 +55,7 @@ HostFile = Annotated[
 
 Endpoint = Annotated[
     str,
-    Matching(pattern=f"https?://{_URL}/?", what="an address of a registry", example="https://mirror.example"),
+    Matching(pattern=f"https?://{HOST_AND_PATH}/?", what="an address of a registry", example="https://mirror.example"),
 ]
 """Address of a registry's mirror."""
 
@@ -64,7 +65,7 @@ RegistryName = Annotated[str, Matching(pattern=rf"(\*|{_SITE})", what="the host 
 Mirror = Annotated[
     str,
     Matching(
-        pattern=f"({_PATH}|https://{_URL})",
+        pattern=f"({_PATH}|https://{HOST_AND_PATH})",
         what="a directory from the root, without spaces, or an https address",
         example="/srv/k3s",
     ),
@@ -100,9 +101,13 @@ class SnapshotsArgs(TypedDict):
 class Snapshots(Model):
     """Validated `SnapshotsArgs`."""
 
-    schedule: Schedule = "0 */6 * * *"
-    retention: int = Field(28, ge=1, le=1000, examples=[28])
-    directory: HostFile | None = Field(None, examples=["/srv/etcd-snapshots"])
+    schedule: Schedule = Field("0 */6 * * *", description="When, as cron writes it.")
+    retention: int = Field(28, ge=1, le=1000, description="How many are kept.", examples=[28])
+    directory: HostFile | None = Field(
+        None,
+        description="Where; below the data of k3s when left out, and then they go with it.",
+        examples=["/srv/etcd-snapshots"],
+    )
 
 
 class RegistryArgs(TypedDict):

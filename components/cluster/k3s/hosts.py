@@ -109,10 +109,10 @@ class BastionArgs(TypedDict):
 class Bastion(Model):
     """Validated `BastionArgs`."""
 
-    address: Address = Field(examples=["bastion.example"])
-    host_key: HostKey = Field(examples=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI..."])
-    port: int = Field(22, ge=1, le=65535)
-    user: UserName | None = None
+    address: Address = Field(description="Its IP address or DNS name.", examples=["bastion.example"])
+    host_key: HostKey = Field(description="Its public SSH host key.", examples=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI..."])
+    port: int = Field(22, ge=1, le=65535, description="Port of its SSH server.")
+    user: UserName | None = Field(None, description="User there; that of the hosts when left out.")
 
 
 class SshArgs(TypedDict):

@@ -110,9 +110,13 @@ class DriverArgs(TypedDict):
 class Driver(Model):
     """Validated `DriverArgs`."""
 
-    install: bool = False
-    branch: Annotated[str, Matching(pattern=r"\d{3}", what="a branch of NVIDIA's driver", example='"580"')] = str(DRIVER_LEAST)
-    minimum: int = Field(DRIVER_LEAST, ge=450, le=999, examples=[DRIVER_LEAST])
+    install: bool = Field(False, description="Whether it is installed where none is loaded (Ubuntu, RHEL 9).")
+    branch: Annotated[str, Matching(pattern=r"\d{3}", what="a branch of NVIDIA's driver", example='"580"')] = Field(
+        str(DRIVER_LEAST), description="Branch that is installed."
+    )
+    minimum: int = Field(
+        DRIVER_LEAST, ge=450, le=999, description="Branch that the engine's image needs at least.", examples=[DRIVER_LEAST]
+    )
 
     @model_validator(mode="after")
     def _enough(self) -> "Driver":
