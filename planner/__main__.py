@@ -278,8 +278,14 @@ def explain(
       python -m planner explain local
     """
     # The only reader of stack files; it brings Pulumi, which all other commands do without.
-    import settings  # noqa: PLC0415
-    from components.inputs import InputError  # noqa: PLC0415
+    try:
+        import settings  # noqa: PLC0415
+        from components.inputs import InputError  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        if missing.name != "settings":
+            raise
+        reason = "explain: stack files are read by the project they belong to; run it in a checkout of that, or use fit or plan"
+        raise RequestError(reason) from None
 
     file = settings.stack_file(stack)
     try:

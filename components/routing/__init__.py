@@ -1,23 +1,35 @@
 """How clients reach models: gateways, routes, and shares of traffic between versions."""
 
-from .aws_load_balancer_controller import AwsLoadBalancerController
+from .aws_load_balancer_controller import AwsLoadBalancerController, AwsLoadBalancerControllerArgs
 from .cert_manager import CertManager
-from .envoy_gateway_controller import EnvoyGatewayController
+from .config import GatewayArgs, Implementation, RouteArgs
+from .controllers import TrafficControllerArgs
+from .envoy_gateway_controller import EnvoyGatewayController, EnvoyGatewayControllerArgs
 from .gateway import Gateway
-from .istio_controller import IstioController
-from .istio_ingress import IstioIngress
-from .mesh import Mesh
-from .private_ca import PrivateCa
+from .istio_controller import IstioController, IstioControllerArgs
+from .istio_ingress import IstioIngress, IstioIngressArgs
+from .mesh import Mesh, MeshArgs
+from .private_ca import PrivateCa, PrivateCaArgs
 from .route import Route
 
 __all__ = [
     "AwsLoadBalancerController",
+    "AwsLoadBalancerControllerArgs",
     "CertManager",
     "EnvoyGatewayController",
+    "EnvoyGatewayControllerArgs",
     "Gateway",
+    "GatewayArgs",
+    "Implementation",
     "IstioController",
+    "IstioControllerArgs",
     "IstioIngress",
+    "IstioIngressArgs",
     "Mesh",
+    "MeshArgs",
     "PrivateCa",
+    "PrivateCaArgs",
     "Route",
+    "RouteArgs",
+    "TrafficControllerArgs",
 ]

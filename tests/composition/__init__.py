@@ -1,0 +1,1 @@
+"""The components as other teams use them."""
