@@ -1,0 +1,1 @@
+"""The components for programs in any language: a provider plugin that makes them when the engine asks."""
