@@ -19,6 +19,8 @@ from report import canary as canaries
 from report import images as registries
 from report.dashboards import dashboards as shown
 from report.drift.command import drift
+from report.interrupted.command import interrupted
+from report.leaks.command import leaks
 from report.preview.command import affected, preview
 from report.recording import ROOT, previewed, recorded
 from report.sbom import bill, moment
@@ -29,6 +31,8 @@ _err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 app.command()(drift)
+app.command()(interrupted)
+app.command()(leaks)
 app.command()(preview)
 app.command()(affected)
 

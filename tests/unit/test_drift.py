@@ -48,7 +48,7 @@ def said(findings: list[Finding]) -> list[tuple[str, str, str, bool]]:
     return [(finding.field, finding.wanted, finding.found, finding.known) for finding in findings]
 
 
-def deployed(by: Values, template: Values) -> dict[str, Any]:
+def deployed(by: Mapping[tuple[str, str], Values], template: Values) -> dict[str, Any]:
     entries = [{"manager": name, "operation": "Update", "time": time, "fieldsV1": tree} for (name, time), tree in by.items()]
     return {"metadata": {"name": "thing", "managedFields": entries}, "spec": template}
 
@@ -83,7 +83,7 @@ def test_a_tag_of_the_provider_that_was_taken_away_is_drift() -> None:
 
 
 def test_a_changed_field_belongs_to_who_set_it_last() -> None:
-    image = {"f:spec": {"f:containers": {'k:{"name":"engine"}': {"f:image": {}}}}}
+    image: Values = {"f:spec": {"f:containers": {'k:{"name":"engine"}': {"f:image": {}}}}}
     live = deployed(
         {("kubectl-set", "2026-01-02T00:00:00Z"): image, ("argocd", "2026-01-01T00:00:00Z"): image},
         {"containers": [{"name": "proxy"}, {"name": "engine", "image": "b"}]},
@@ -96,7 +96,7 @@ def test_a_changed_field_belongs_to_who_set_it_last() -> None:
 
 
 def test_fields_beyond_the_program_belong_to_controllers_or_are_drift() -> None:
-    restarted = {
+    restarted: Values = {
         "f:spec": {"f:metadata": {"f:annotations": {"f:note": {}}}, "f:replicas": {}},
     }
     live = deployed(
@@ -116,7 +116,7 @@ def test_fields_beyond_the_program_belong_to_controllers_or_are_drift() -> None:
 
 
 def test_a_restart_is_nobodys_mistake() -> None:
-    annotation = {"f:metadata": {"f:annotations": {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}}}
+    annotation: Values = {"f:metadata": {"f:annotations": {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}}}
     live = deployed(
         {("kubectl-rollout", "2026-01-01T00:00:00Z"): {"f:spec": {"f:template": annotation}}},
         {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"}}}},
@@ -129,7 +129,7 @@ def test_nothing_secret_is_printed() -> None:
     secret = "kubernetes:core/v1:Secret"
     token = "hf_" + "abcdefgh1234"
     env = [{"name": "HF_TOKEN", "value": token}, {"name": "MODE", "value": token}]
-    tree = {"f:spec": {"f:env": {f'k:{{"name":"{item["name"]}"}}': {".": {}} for item in env}}}
+    tree: Values = {"f:spec": {"f:env": {f'k:{{"name":"{item["name"]}"}}': {".": {}} for item in env}}}
     events = [
         *refreshed(secret, {"data": {"key": "b2xk"}}, {"data": {"key": "bmV3"}}, {"data.key": "update"}),
         *refreshed(NODE_GROUP, {"userData": SECRET}, {"userData": SECRET}, {"userData": "update"}),
