@@ -1,6 +1,7 @@
 """What of the documentation is written by programs is what they write today, and what it tells to run can be run."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,8 @@ from tests.contracts.test_components import COMPONENTS
 from tests.pages.components import page_of, with_reference
 from tests.pages.stack_file import stack_file_page
 
-PAGES = sorted(
-    str(page.relative_to(ROOT))
-    for page in (
-        *ROOT.glob("*.md"),
-        *(ROOT / "docs").rglob("*.md"),
-        *ROOT.glob("[a-z]*/README.md"),
-        *ROOT.glob("sandbox/**/*.md"),
-    )
-)
+_FOLDERS = ("*.md", "[a-z]*/README.md", "docs/**/*.md", "sandbox/**/*.md")
+PAGES = sorted({str(page.relative_to(ROOT)) for pattern in _FOLDERS for page in ROOT.glob(pattern)})
 AGAIN = "`python -m tests.pages` writes it anew"
 
 
@@ -57,12 +51,19 @@ def test_commands_can_be_run(page: str, root: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_to_parts_of_pages_lead_there(page: str, root: Path) -> None:
+def test_links_lead_to_pages_and_parts_of_them(page: str, root: Path) -> None:
     file = root / page
-    targets = re.findall(r"\]\((?!https?:)([^)#\s]*\.md|)#([^)\s]+)\)", file.read_text())
-    assert [f"{to}#{part}" for to, part in targets if part not in _parts((file.parent / to) if to else file)] == []
+    text = re.sub(r"^```.*?^```$", "", file.read_text(), flags=re.MULTILINE | re.DOTALL)
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", text)
+    broken = [(to, part) for to, part in links if not _leads((file.parent / to) if to else file, part)]
+    assert broken == []
 
 
+def _leads(target: Path, part: str) -> bool:
+    return target.exists() and (not part or target.suffix != ".md" or part in _parts(target))
+
+
+@cache
 def _parts(page: Path) -> set[str]:
     """What the headings of a page are called in addresses (github.com, "Section links")."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
