@@ -42,9 +42,7 @@ def leaks(
     file = settings.stack_file(stack)
     on_eks = settings.from_file(ROOT / file, file).on_eks()
     if on_eks is None:
-        raise InputError(
-            f"{file}: cluster.kind: the stack makes nothing in AWS, so none is left there; use one of kind eks"
-        )
+        raise InputError(f"{file}: cluster.kind: the stack makes nothing in AWS, so none is left there; use one of kind eks")
     wanted = on_eks.aws.account_id
     try:
         session = boto3.Session(region_name=on_eks.aws.region)
