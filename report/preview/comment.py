@@ -26,6 +26,8 @@ _VERBS = {
     Op.CREATE: "to create",
 }
 _SHOWN_OF_A_RULE = 5
+_MOST_LINES, _LONGEST_LINE = 30, 500
+"""Of an error."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,9 @@ def _judged(preview: Preview) -> Iterator[str]:
 
 def _errors(errors: Iterable[str]) -> Iterator[str]:
     for error in errors:
-        yield fenced([line for line in error.splitlines() if line.strip()])
+        found = [line[:_LONGEST_LINE] for line in error.splitlines() if line.strip()]
+        left = len(found) - _MOST_LINES
+        yield fenced([*found[:_MOST_LINES], *([f"… {left} more lines"] if left > 0 else [])])
 
 
 def _losses(said: Iterable[Meaning]) -> Iterator[str]:

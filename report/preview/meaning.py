@@ -90,6 +90,11 @@ def _of_rollout(change: Change, name: str, new: Figures | None) -> Meaning:
     spec = change.after.get("spec") or {}
     replicas = new.least if new else _number(spec.get("replicas"), 1, 1)
     strategy = spec.get("strategy") or spec.get("rolloutStrategy") or {}
+    if change.kind == "RayService":
+        # upgradeStrategy NewCluster: KubeRay makes all of it beside the old one, and moves requests when it is ready.
+        room = f", with {_accelerators(new, replicas)} more meanwhile" if new else ""
+        sentence = f"model {name}: a whole new Ray cluster is made beside the old one{room}; it answers{_ready(new)}"
+        return Meaning(change, Weight.CAPACITY, sentence)
     rolling = strategy.get("rollingUpdate") or strategy.get("rollingUpdateConfiguration") or {}
     surge, away = _number(rolling.get("maxSurge"), replicas, 0), _number(rolling.get("maxUnavailable"), replicas, 1)
     if strategy.get("type") == "Recreate" or (surge == 0 and away >= replicas):

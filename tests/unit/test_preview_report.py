@@ -307,6 +307,10 @@ def test_what_cannot_be_known_is_said() -> None:
     assert "- 1 to create, 3 unchanged" in said
     assert "not known, since its outputs are not in this preview" in said
     assert "rules of the policy pack: not asked, or not told in this preview" in said
+    endless = said_of(
+        {"diagnosticEvent": {"severity": "error", "message": "\n".join(f"line {number}" for number in range(9999))}}
+    )
+    assert "line 29\n… 9969 more lines\n```" in endless
     older = said_of(
         stack({"plans": {"qwen": {"cost": "1 USD"}}}, {"plans": {"qwen": {"cost": "1 USD"}}, "figures": {"qwen": FIGURES}})
     )
