@@ -113,6 +113,7 @@ def serve(
         image=VLLM_IMAGE if model.engine.by_tgi else _image(model, planned, below),
         token_secret=secrets.key(space, model.token_secret),
         pull_secrets=secrets.image_pull(space),
+        mirror=config.mirror,
     )
     files = store(storing)
     options = pulumi.ResourceOptions(provider=below.provider, depends_on=list(after))

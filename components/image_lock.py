@@ -41,6 +41,8 @@ class ChartImage(Model):
     image: str
     when: str | None = None
     """Path of the value that takes it away when it is false, e.g. `driver.enabled`."""
+    values: Mapping[str, str] = Field(default_factory=dict)
+    """By path of a value what the chart has there: the beginning of the image's name, e.g. `image.registry: quay.io`."""
 
 
 class LockedChart(Model):

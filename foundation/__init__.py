@@ -1,5 +1,6 @@
 """The half of the program below the platform: a cluster that is there, or one with everything around it."""
 
+from components.mirroring import redirect
 from foundation import eks, existing, k3s
 from foundation.accelerators import equip
 from foundation.entering import callers, engine_label
@@ -32,7 +33,8 @@ __all__ = [
 
 
 def lay(config: Settings, plan: StackPlan, file: str) -> Foundation:
-    """What the stack file at `file` asks for."""
+    """What the stack file at `file` asks for, and from then on everything from its mirror where there is one."""
+    redirect(config.mirror.redirection() if config.mirror else None)
     if on_eks := config.on_eks():
         return eks.lay(config, on_eks, plan, file)
     if on_hosts := config.on_hosts():

@@ -29,6 +29,7 @@ from foundation.foundation import Bucket, Foundation
 from planner.cold_start import storage_backend
 from planner.stack import ModelPlan
 from settings.cache import CacheKind
+from settings.mirror import MirrorSettings
 from settings.models import ModelSettings
 
 MOUNTPOINT_DRIVER = "s3.csi.aws.com"
@@ -84,6 +85,8 @@ class Storing:
     """The token of gated repositories."""
     pull_secrets: Sequence[pulumi.Input[str]]
     """What images are pulled with."""
+    mirror: MirrorSettings | None
+    """What stands in for the internet."""
 
     @property
     def kind(self) -> CacheKind:
@@ -240,11 +243,25 @@ def _download(storing: Storing, claim: pulumi.Output[str] | None, account: pulum
     if storing.kind is CacheKind.BLOCK:
         # The volume is attached to the node of the server that runs.
         wanted["beside"] = {"app.kubernetes.io/instance": storing.name, "app.kubernetes.io/component": "model-server"}
+    if storing.mirror:
+        _redirect(wanted, storing.mirror)
     if bucket and model.cache.mirror:
         wanted["mirror"] = pulumi.Output.concat("s3://", bucket.name, f"/{model.cache.mirror}")
     if bucket and account is not None:
         wanted["service_account_name"], wanted["region"] = account, bucket.region
     return ModelDownload(storing.name, wanted, opts=pulumi.ResourceOptions(provider=storing.below.provider))
+
+
+def _redirect(wanted: ModelDownloadArgs, mirror: MirrorSettings) -> None:
+    """Have everything come from the site's mirror."""
+    if mirror.models:
+        wanted["mirror"] = mirror.models
+    if mirror.hub:
+        wanted["hub"] = mirror.hub
+    if mirror.vocabularies:
+        wanted["vocabularies"] = mirror.vocabularies
+    if mirror.authority:
+        wanted["authorities"] = mirror.authority
 
 
 def _vocabularies(storing: Storing) -> str | None:

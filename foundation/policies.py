@@ -101,6 +101,7 @@ class Ways:
             scraper=self.watching.scraper if self.watching else scraper,
             clients=[client.peer() for client in policies.clients],
             mirrors=policies.mirrors,
+            mirror=config.mirror.way() if config.mirror else None,
             identity=below.cluster.workload_identity,
             s3=below.aws.s3_cidrs if below.aws else None,
             aws=[*below.aws.endpoint_cidrs] if below.aws and below.aws.endpoint_cidrs else None,

@@ -21,6 +21,7 @@ from report.dashboards import dashboards as shown
 from report.drift.command import drift
 from report.interrupted.command import interrupted
 from report.leaks.command import leaks
+from report.mirror.command import mirror
 from report.preview.command import affected, preview
 from report.recording import ROOT, previewed, recorded
 from report.sbom import bill, moment
@@ -90,6 +91,9 @@ def _text(path: str) -> str:
         return Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--preview {path}: cannot be read ({error})") from None
+
+
+app.command()(mirror)
 
 
 @app.command()

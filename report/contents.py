@@ -6,7 +6,7 @@ from typing import Any
 
 from pulumi.runtime import rpc
 
-from components.image_lock import LockedChart
+from components.image_lock import ChartImage, LockedChart
 from report.recording import Registration
 
 _RELEASE = ("kubernetes:helm.sh/v3:Release", "kubernetes:helm.sh/v4:Chart")
@@ -68,12 +68,12 @@ def _chart(inputs: Mapping[str, Any], known: Mapping[str, LockedChart]) -> Chart
     if found is None or found.version.removeprefix("v") != version.removeprefix("v"):
         raise ValueError(f"components/images.lock.yaml: charts: {name} {version} is missing; add it with the images it starts")
     values = inputs.get("values") or {}
-    started = [each.image for each in found.images if each.when is None or _value(values, each.when) is not False]
+    started = [each for each in found.images if each.when is None or _value(values, each.when) is not False]
     return Chart(
         name=name,
         version=version,
         repository=repository or str((inputs.get("repositoryOpts") or {}).get("repo", "")),
-        images=tuple(sorted(_replaced(image, values) for image in started)),
+        images=tuple(sorted(_replaced(each, values) for each in started)),
     )
 
 
@@ -84,14 +84,15 @@ def _value(values: Mapping[str, Any], path: str) -> Any:
     return found
 
 
-def _replaced(image: str, values: Mapping[str, Any]) -> str:
-    """The image of the same name in `values`, where the stack chose another one."""
-    given = values.get("image")
-    if not isinstance(given, Mapping) or not given.get("repository"):
-        return image
-    repository = image.rpartition(":")[0]
-    same = str(given["repository"]).rpartition("/")[2] == repository.rpartition("/")[2]
-    return f"{given['repository']}:{given['tag']}" if same else image
+def _replaced(started: ChartImage, values: Mapping[str, Any]) -> str:
+    """The image that is started where `values` name another place for it, or another tag."""
+    image = started.image
+    for path, upstream in started.values.items():
+        if place := _value(values, path):
+            tag = _value(values, f"{path.removesuffix('.repository')}.tag") if path.endswith(".repository") else None
+            image = f"{place}{image.removeprefix(upstream)}"
+            return f"{image.rpartition(':')[0]}:{tag}" if tag else image
+    return image
 
 
 def machine_images(resources: Iterable[Registration]) -> list[MachineImage]:

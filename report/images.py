@@ -13,7 +13,7 @@ import httpx
 
 from components.image_lock import LockedImage
 
-_MANIFESTS = ", ".join(
+MANIFESTS = ", ".join(
     (
         "application/vnd.oci.image.index.v1+json",
         "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -64,13 +64,13 @@ def digest_of(client: httpx.Client, image: str) -> str:
     """The digest of a tagged image, as its manifest has it. ValueError, or an error of httpx, where there is none to be had."""
     name, _, tag = image.rpartition(":")
     host, _, repository = name.partition("/")
-    host = _HOSTS.get(host, host)
+    host = host_of(host)
     scheme = "http" if host.split(":")[0] in ("127.0.0.1", "localhost") else "https"
     address = f"{scheme}://{host}/v2/{repository}/manifests/{tag}"
-    answer = client.get(address, headers={"Accept": _MANIFESTS})
+    answer = client.get(address, headers={"Accept": MANIFESTS})
     if answer.status_code == httpx.codes.UNAUTHORIZED:
-        token = _token(client, answer.headers.get("WWW-Authenticate", ""), repository)
-        answer = client.get(address, headers={"Accept": _MANIFESTS, "Authorization": f"Bearer {token}"})
+        shown = asked(client, answer.headers.get("WWW-Authenticate", ""), f"repository:{repository}:pull")
+        answer = client.get(address, headers={"Accept": MANIFESTS, "Authorization": shown})
     if answer.status_code != httpx.codes.OK:
         raise ValueError(f"{host} answers {answer.status_code} for {repository}:{tag}")
     digest = f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
@@ -79,17 +79,24 @@ def digest_of(client: httpx.Client, image: str) -> str:
     return digest
 
 
-def _token(client: httpx.Client, challenge: str, repository: str) -> str:
-    """A token for everybody, who may pull what is public."""
-    asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-    if not challenge.lower().startswith("bearer ") or "realm" not in asked:
+def host_of(registry: str) -> str:
+    """Where a registry answers that images name so."""
+    return _HOSTS.get(registry, registry)
+
+
+def asked(client: httpx.Client, challenge: str, scope: str, login: str | None = None) -> str:
+    """What to show a registry that asks who is there: a token, for everybody or for a `login` (user and password in base64)."""
+    kind, said = challenge.partition(" ")[0].lower(), dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+    if kind == "basic" and login:
+        return f"Basic {login}"
+    if kind != "bearer" or "realm" not in said:
         raise ValueError("its registry wants a login")
-    wanted = {"service": asked.get("service", ""), "scope": asked.get("scope", f"repository:{repository}:pull")}
-    answer = client.get(asked["realm"], params=wanted)
+    wanted = {"service": said.get("service", ""), "scope": said.get("scope", scope)}
+    answer = client.get(said["realm"], params=wanted, headers={"Authorization": f"Basic {login}"} if login else None)
     if answer.status_code != httpx.codes.OK:
-        raise ValueError(f"its registry gives no token for pulling ({answer.status_code})")
+        raise ValueError(f"its registry gives no token for {scope.rpartition(':')[2]} ({answer.status_code})")
     given = answer.json()
-    return str(given.get("token") or given.get("access_token") or "")
+    return f"Bearer {given.get('token') or given.get('access_token') or ''}"
 
 
 def updated(text: str, digests: Mapping[str, str], date: str) -> str:

@@ -22,6 +22,7 @@ from planner.request import RequestError, config_of, model_of
 from planner.sharing import instance_of, mig_profile, turn_of
 from planner.stack import StackModel, StackPlan, StackRefusedError, plan_stack
 from settings.cache import CacheKind, check_cache, provisioned_mb_per_s
+from settings.mirror import lacking
 from settings.models import ModelSettings
 from settings.routes import names_by_route
 from settings.sections import Settings
@@ -79,6 +80,8 @@ def _faults_of_placement(settings: Settings, found: StackPlan) -> Iterator[str]:
                 f"has one name; call the route {name}, or use multiNode: leaderWorkerSet"
             )
         model_type = found.models[name].placement.model.architecture.name
+        if fault := lacking(settings, name, model_type):
+            yield fault
         if model.cache.kind is CacheKind.S3_STREAM and vocabularies_of(model_type):
             yield (
                 f"models.{name}.cache.kind: an engine for {model_type} takes its vocabulary from a directory, and what is "

@@ -32,6 +32,7 @@ from settings.checking import at, inside
 from settings.clusters import EksClusterSettings, ExistingClusterSettings, KarpenterPoolSettings, ManagedPoolSettings
 from settings.k3s import K3sClusterSettings
 from settings.logs import LogsSettings, LokiSettings, TracesSettings
+from settings.mirror import MirrorSettings, check_mirror
 from settings.models import BudgetSettings, ModelSettings, PriceSettings
 from settings.monitoring import MonitoringSettings
 from settings.network_policies import NetworkPolicySettings
@@ -118,6 +119,11 @@ class Settings(Model):
         description="How clients outside the cluster reach models; not at all when left out.",
         examples=["{kind: gatewayApi, domain: models.example.com, tls: {privateCa: true}}"],
     )
+    mirror: MirrorSettings | None = Field(
+        None,
+        description="Where everything comes from at a site without internet; from its makers when left out.",
+        examples=["{registry: registry.internal:5000, files: https://files.internal, addresses: [10.20.0.40/32]}"],
+    )
     policies: Policies = Field(default_factory=Policies, description="How the rules of the policy pack are enforced.")
     budget: BudgetSettings | None = Field(None, description="A preview that would cost more fails.")
     prices: PriceSettings = Field(default_factory=PriceSettings, description="Prices the planner reckons with.")
@@ -130,7 +136,10 @@ class Settings(Model):
 
     def on_hosts(self) -> K3sClusterSettings | None:
         """The cluster the stack makes on hosts; None where it makes another."""
-        return self.cluster if isinstance(self.cluster, K3sClusterSettings) else None
+        if not isinstance(self.cluster, K3sClusterSettings):
+            return None
+        files = self.mirror.k3s if self.mirror and self.cluster.mirror is None else None
+        return self.cluster.model_copy(update={"mirror": files}) if files else self.cluster
 
     def namespace_of(self, model: str) -> str:
         """Namespace of a model's pods."""
@@ -416,6 +425,11 @@ class Settings(Model):
     @model_validator(mode="after")
     def _reached(self) -> "Settings":
         check_traffic(self)
+        return self
+
+    @model_validator(mode="after")
+    def _mirrored(self) -> "Settings":
+        check_mirror(self)
         return self
 
     @model_validator(mode="after")

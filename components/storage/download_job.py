@@ -29,7 +29,7 @@ from .scripts import script
 PATTERNS = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
 """Weights, configuration and tokenizer. Pickled weights and Python files run code when loaded, so they are never fetched."""
 
-_PROGRAM, _WISHES = "download.py", "wishes.json"
+_PROGRAM, _WISHES, _AUTHORITIES = "download.py", "wishes.json", "authorities.pem"
 _PROGRAM_DIRECTORY, _TOKEN_DIRECTORY = "/opt/llm-platform", "/run/secrets/hugging-face"
 _HOPELESS = 64
 """What the program ends with when no second try can help."""
@@ -50,6 +50,10 @@ class Around:
     """Labels of pods on whose node it should run, since the volume is attached there."""
     region: str | None = None
     """AWS region of the buckets."""
+    hub: str | None = None
+    """What stands in for Hugging Face."""
+    trusts: bool = False
+    """Whether the program's ConfigMap has authorities of certificates, which count in place of the public ones."""
 
 
 def wishes(
@@ -82,9 +86,9 @@ def vocabularies_of(model_type: str) -> tuple[Mapping[str, str], ...]:
     return tuple(yaml.safe_load(table.read_text("utf-8")).get(model_type, ()))
 
 
-def program(wanted: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
-    """Content of the ConfigMap."""
-    return {_PROGRAM: script(_PROGRAM), _WISHES: wanted}
+def program(wanted: pulumi.Input[str], authorities: str | None = None) -> dict[str, pulumi.Input[str]]:
+    """Content of the ConfigMap; `authorities` of certificates as PEM."""
+    return {_PROGRAM: script(_PROGRAM), _WISHES: wanted, **({_AUTHORITIES: authorities} if authorities else {})}
 
 
 def job_name(name: str, spec: Mapping[str, Any], data: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[str]:
@@ -165,6 +169,9 @@ def _environment(around: Around) -> list[dict[str, str]]:
         "HF_HUB_DISABLE_XET": "1",
         # A file of a Secret, never a value that is in manifests, logs or states.
         "HF_TOKEN_PATH": f"{_TOKEN_DIRECTORY}/{around.token.key}" if around.token else "",
+        "HF_ENDPOINT": around.hub or "",
+        # What Python's ssl, and with it the hub's client, trusts; boto3 has authorities of its own.
+        "SSL_CERT_FILE": f"{_PROGRAM_DIRECTORY}/{_AUTHORITIES}" if around.trusts else "",
         "AWS_REGION": around.region or "",
         "AWS_DEFAULT_REGION": around.region or "",
     }

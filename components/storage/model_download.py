@@ -9,8 +9,9 @@ from pydantic import Field, field_validator, model_validator
 
 from ..base import PlatformComponent, labels
 from ..inputs import InputText, Model, validate
+from ..mirroring import redirected
 from ..security.account import service_account
-from ..types import Checksum, NodePool, NodePoolArgs, Repository, Revision, SecretKey, SecretKeyArgs
+from ..types import Checksum, NodePool, NodePoolArgs, Repository, Revision, SecretKey, SecretKeyArgs, WebAddress
 from ..versions import VLLM_IMAGE
 from .download_job import Around, download_job, job_name, program, vocabularies_of, wishes
 from .layout import MODEL_ROOT, below, repository_directory
@@ -59,7 +60,14 @@ class ModelDownloadArgs(TypedDict):
     seen_at: NotRequired[pulumi.Input[str]]
     """Where servers see that place, when they mount it; the place itself by default."""
     mirror: NotRequired[pulumi.Input[str]]
-    """Place in a bucket to which this component copied the repositories before; Hugging Face by default."""
+    """Where this component's program brought the repositories before: a place in a bucket, or a directory behind a web server
+    (`https://…`); Hugging Face by default."""
+    hub: NotRequired[str]
+    """Address of a hub that stands in for Hugging Face."""
+    vocabularies: NotRequired[str]
+    """Address of a directory with the vocabularies that some engines need; where their makers publish them by default."""
+    authorities: NotRequired[str]
+    """Authorities of the certificates of those, as PEM; the public ones by default."""
     adapters: NotRequired[dict[str, AdapterRepositoryArgs]]
     """LoRA adapters by name, each in a directory of its own."""
     draft: NotRequired[RepositoryArgs]
@@ -102,6 +110,9 @@ class _Config(_Repository):
     bucket_location: InputText | None = None
     seen_at: InputText | None = None
     mirror: InputText | None = None
+    hub: WebAddress | None = None
+    vocabularies: WebAddress | None = None
+    authorities: str | None = Field(None, min_length=1, examples=['"-----BEGIN CERTIFICATE-----…"'])
     adapters: Mapping[str, _Adapter] = Field(default_factory=dict)
     draft: _Repository | None = None
     token_secret: SecretKey | None = None
@@ -125,9 +136,16 @@ class _Config(_Repository):
     def _one_place(self) -> "_Config":
         if (self.claim_name is None) == (self.bucket_location is None):
             raise ValueError("a download has one target; give either claim_name or bucket_location")
-        if self.service_account_name is None and not (self.bucket_location is None and self.mirror is None):
+        by_web = self.mirror is None or (isinstance(self.mirror, str) and not self.mirror.startswith("s3://"))
+        if self.service_account_name is None and not (self.bucket_location is None and by_web):
             raise ValueError("service_account_name is missing; a bucket takes an identity, e.g. that of ModelBucketAccess")
         return self
+
+    def found_vocabularies(self) -> list[dict[str, str]]:
+        """Vocabularies, with where they come from."""
+        place = self.vocabularies
+        known = vocabularies_of(self.model_type)
+        return [{**each, **({"url": f"{place}/{each['name']}"} if place else {})} for each in known]
 
     def repositories(self) -> list[dict[str, Any]]:
         """As the program reads them."""
@@ -155,7 +173,8 @@ class ModelDownload(PlatformComponent):
         common = labels("model-download", name, "storage")
         target: pulumi.Input[str] = MODEL_ROOT if config.bucket_location is None else config.bucket_location
         self._seen_at: pulumi.Input[str] = target if config.seen_at is None else config.seen_at
-        data = program(wishes(target, config.mirror, config.exclude, config.repositories(), vocabularies_of(config.model_type)))
+        wanted = wishes(target, config.mirror, config.exclude, config.repositories(), config.found_vocabularies())
+        data = program(wanted, config.authorities)
         # Autonamed and immutable: other wishes are another object, and so another Job.
         settings = kubernetes.core.v1.ConfigMap(
             self.child_name("program"),
@@ -174,9 +193,11 @@ class ModelDownload(PlatformComponent):
             pool=config.pool,
             beside=config.beside,
             region=config.region,
+            hub=config.hub,
+            trusts=config.authorities is not None,
         )
         seconds = download_seconds(config.weights_gib)
-        spec = download_job(around, seconds, common)
+        spec = redirected(download_job(around, seconds, common))
         job = kubernetes.batch.v1.Job(
             self.child_name("job"),
             metadata={"namespace": config.namespace_name, "name": job_name(name, spec, data), "labels": common},

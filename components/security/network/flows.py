@@ -42,7 +42,7 @@ class ModelFlows:
     verified: bool = True
     """Whether a Job asks whether it answers."""
     from_internet: bool = True
-    """Whether anything of it comes from Hugging Face or another public place."""
+    """Whether anything of it comes from Hugging Face or another public place, or from what stands in for those."""
     uses_bucket: bool = False
     """Whether its download reads or writes the bucket."""
     spans: "Spans | None" = None
@@ -145,11 +145,14 @@ def _from_operator(model: ModelFlows, around: Surroundings) -> NetworkFlowArgs:
 
 def _download(model: ModelFlows, around: Surroundings) -> NetworkPolicyArgs:
     egress: list[NetworkFlowArgs] = []
-    if model.from_internet:
+    if model.from_internet and around.mirror:
+        site: NetworkFlowArgs = {"reason": "files come from the site's mirror", "ports": [{"port": around.mirror.port}]}
+        egress.append({**site, "blocks": [{"cidr": cidr} for cidr in around.mirror.cidrs]})
+    elif model.from_internet:
         egress.append({"reason": "files come from Hugging Face", "blocks": internet(), "ports": [{"port": HTTPS}]})
-        if around.mirrors:
-            mirrors: NetworkFlowArgs = {"reason": "files come from a mirror", "ports": [{"port": HTTPS}]}
-            egress.append({**mirrors, "blocks": [{"cidr": cidr} for cidr in around.mirrors]})
+    if model.from_internet and around.mirrors:
+        mirrors: NetworkFlowArgs = {"reason": "files come from a mirror", "ports": [{"port": HTTPS}]}
+        egress.append({**mirrors, "blocks": [{"cidr": cidr} for cidr in around.mirrors]})
     if model.uses_bucket:
         egress += [_bucket(around, "files come from the bucket, or go there"), *identity(around)]
     return {"pods": _selected(DOWNLOAD, model.name), "resolves_names": True, "egress": egress}

@@ -21,6 +21,14 @@ class Peer:
     """Empty for every pod of that namespace."""
 
 
+@dataclass(frozen=True)
+class Mirror:
+    """Where a site without internet has files."""
+
+    cidrs: Sequence[str]
+    port: int = HTTPS
+
+
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
     """What lies around the namespaces of a cluster."""
@@ -34,6 +42,8 @@ class Surroundings:
     """Who calls every model without the gateway."""
     mirrors: Sequence[str] = ()
     """Private ranges that downloads fetch from, beside the internet."""
+    mirror: Mirror | None = None
+    """What downloads reach in place of the internet."""
     identity: WorkloadIdentity = WorkloadIdentity.NONE
     """How pods get their identity in the cloud."""
     s3: pulumi.Input[list[str]] | None = None

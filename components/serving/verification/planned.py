@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 
 from ...base import selector
+from ...mirroring import redirected
 from ...quantities import quantity
 from ..arguments import PORT
 from ..config import ServerConfig
@@ -17,7 +18,8 @@ from .expectation import Expectation, expected_metrics
 
 def planned(config: ServerConfig, template: Mapping[str, Any], replicas_service: str) -> pulumi.Output[str]:
     """The expectation of a server as text. `template` is that of the pod which answers for a replica, outputs and all."""
-    found = pulumi.Output.all(namespace=config.namespace_name, template=pulumi.Output.from_input(template))
+    pod = pulumi.Output.from_input(redirected(template))
+    found = pulumi.Output.all(namespace=config.namespace_name, template=pod)
     return found.apply(lambda known: _expectation(config, known["namespace"], known["template"], replicas_service).to_json())
 
 

@@ -1,4 +1,4 @@
-"""Programs that run in pods: read as text, never imported."""
+"""Programs that run in pods: read as text. None is imported by a component; a mirror is filled by what would read it."""
 
 from pathlib import Path
 

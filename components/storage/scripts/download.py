@@ -2,7 +2,8 @@
 
 Runs in the engine's image: `python3 download.py WISHES`, with huggingface_hub and, for buckets, boto3. WISHES is a JSON file:
 
-    {"to": "/models" or "s3://bucket/prefix", "from": null or "s3://bucket/prefix", "include": [...], "exclude": [...],
+    {"to": "/models" or "s3://bucket/prefix", "from": null, "s3://bucket/prefix" or "https://host/path", "include": [...],
+     "exclude": [...],
      "repositories": [{"source": "owner/name", "revision": "<commit>", "checksum": null or "<64 digits>", "adapter": null or
                        {"name": "...", "rank": 16, "bases": ["..."]}}]}
 
@@ -19,6 +20,8 @@ import json
 import os
 import shutil
 import sys
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -32,6 +35,7 @@ MANIFEST, COMPLETE = "llm-platform-manifest.json", "llm-platform-complete"
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.py")
 """Run code when they are loaded; no list of wishes can ask for them."""
 CHUNK = 8 * 2**20
+PARTIAL, NOT_FOUND = 206, 404
 
 
 class HopelessError(Exception):
@@ -41,7 +45,7 @@ class HopelessError(Exception):
 def main(wishes_file: str) -> None:
     wishes = json.loads(Path(wishes_file).read_text())
     target = bucket_of(wishes["to"]) or Folder(wishes["to"])
-    mirror = bucket_of(wishes["from"]) if wishes.get("from") else None
+    mirror = source_of(wishes["from"]) if wishes.get("from") else None
     for repository in wishes["repositories"]:
         where = f"{repository['source'].replace('/', '--')}/{repository['revision']}"
         told = f"{repository['source']} at {repository['revision']}"
@@ -107,12 +111,10 @@ def from_hub(repository: Mapping[str, Any], target: "Place", where: str, include
         return found
 
 
-def from_mirror(mirror: "Bucket", target: "Place", where: str, told: str) -> Files:
-    """Copy a repository that this program brought to a bucket; its own list says what belongs to it."""
+def from_mirror(mirror: "Source", target: "Place", where: str, told: str) -> Files:
+    """Copy a repository that this program brought to another place; its own list says what belongs to it."""
     if not is_complete(mirror, where):
-        raise HopelessError(
-            f"{told} is not complete in {mirror.name}/{where}; let a model with that bucket as its cache bring it there"
-        )
+        raise HopelessError(f"{told} is not complete in {mirror.name}/{where}; {mirror.remedy}")
     files: Files = json.loads(mirror.read(f"{where}/{MANIFEST}") or "")["files"]
     for name, declared in files.items():
         say(f"  {name} ({declared['size']} bytes)")
@@ -214,7 +216,7 @@ def finish(target: "Place", where: str, text: str, checksum: str) -> None:
     target.tidy(where)
 
 
-def is_complete(place: "Place", where: str) -> bool:
+def is_complete(place: "Place | Source", where: str) -> bool:
     mark, manifest = place.read(f"{where}/{COMPLETE}"), place.read(f"{where}/{MANIFEST}")
     if mark is None or manifest is None or mark.strip() != hashlib.sha256(manifest.encode()).hexdigest():
         return False
@@ -222,6 +224,26 @@ def is_complete(place: "Place", where: str) -> bool:
 
 
 # Where files go
+
+
+class Source(Protocol):
+    """A place that this program filled before."""
+
+    name: str
+    remedy: str
+    """What to do where something is not complete there."""
+
+    def read(self, name: str) -> str | None:
+        """The text of a file; None where there is none."""
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None where there is none."""
+
+    def open(self, name: str) -> Any:
+        """The content of a file, to read from."""
+
+    def save(self, name: str, path: Path) -> None:
+        """Write a file to `path`, which may hold its beginning."""
 
 
 class Place(Protocol):
@@ -232,8 +254,8 @@ class Place(Protocol):
     def fetch(self, source: str, revision: str, where: str, name: str, size: int, declared: str | None) -> str:
         """Fetch one file of the hub, unless it is there; its checksum. Raises OSError when it is not what is declared."""
 
-    def copy(self, mirror: "Bucket", where: str, name: str, size: int, declared: str) -> str:
-        """Fetch one file of a bucket, unless it is there; its checksum. Raises OSError when it is not what is declared."""
+    def copy(self, mirror: Source, where: str, name: str, size: int, declared: str) -> str:
+        """Fetch one file of a source, unless it is there; its checksum. Raises OSError when it is not what is declared."""
 
     def read(self, name: str) -> str | None:
         """The text of a file; None where there is none."""
@@ -265,12 +287,12 @@ class Folder:
         path = Path(hf_hub_download(source, name, revision=revision, local_dir=folder))
         return self._checked(path, folder, size, declared)
 
-    def copy(self, mirror: "Bucket", where: str, name: str, size: int, declared: str) -> str:
+    def copy(self, mirror: Source, where: str, name: str, size: int, declared: str) -> str:
         path = self.path / where / name
         if self.size(f"{where}/{name}") != size:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(path.name + ".partial")
-            mirror.client.download_file(mirror.bucket, mirror.key(f"{where}/{name}"), str(partial))
+            mirror.save(f"{where}/{name}", partial)
             partial.rename(path)
         return self._checked(path, self.path / where, size, declared)
 
@@ -310,6 +332,8 @@ class Folder:
 class Bucket:
     """A place in S3. Files pass through memory, a part at a time; one that fails its check is never there."""
 
+    remedy = "let a model with that bucket as its cache bring it there"
+
     def __init__(self, location: str) -> None:
         try:
             import boto3
@@ -331,11 +355,16 @@ class Bucket:
         with HfFileSystem().open(f"{source}@{revision}/{name}", "rb", block_size=4 * CHUNK) as file:
             return self._put(file, f"{where}/{name}", size, declared)
 
-    def copy(self, mirror: "Bucket", where: str, name: str, size: int, declared: str) -> str:
+    def copy(self, mirror: Source, where: str, name: str, size: int, declared: str) -> str:
         if self._has(f"{where}/{name}", size, declared):
             return declared
-        body = mirror.client.get_object(Bucket=mirror.bucket, Key=mirror.key(f"{where}/{name}"))["Body"]
-        return self._put(body, f"{where}/{name}", size, declared)
+        return self._put(mirror.open(f"{where}/{name}"), f"{where}/{name}", size, declared)
+
+    def open(self, name: str) -> Any:
+        return self.client.get_object(Bucket=self.bucket, Key=self.key(name))["Body"]
+
+    def save(self, name: str, path: Path) -> None:
+        self.client.download_file(self.bucket, self.key(name), str(path))
 
     def _put(self, file: Any, name: str, size: int, declared: str | None) -> str:
         checking = Checking(file, name, size, declared)
@@ -375,6 +404,50 @@ class Bucket:
         """Parts of uploads that were broken off are the bucket's lifecycle's business."""
 
 
+class Web:
+    """A directory behind a web server, which this program filled where there was internet."""
+
+    remedy = "fill the mirror again, and copy it whole"
+
+    def __init__(self, url: str) -> None:
+        self.name = url.rstrip("/")
+
+    def _ask(self, name: str, method: str = "GET", first: int = 0) -> Any:
+        wanted = {"Range": f"bytes={first}-"} if first else {}
+        address = f"{self.name}/{urllib.parse.quote(name)}"
+        request = urllib.request.Request(address, headers=wanted, method=method)  # noqa: S310 - the plan's own address
+        return urllib.request.urlopen(request, timeout=60)  # noqa: S310
+
+    def read(self, name: str) -> str | None:
+        try:
+            with self._ask(name) as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            if error.code == NOT_FOUND:
+                return None
+            raise
+
+    def size(self, name: str) -> int | None:
+        try:
+            with self._ask(name, "HEAD") as answer:
+                return int(answer.headers["Content-Length"])
+        except urllib.error.HTTPError as error:
+            if error.code == NOT_FOUND:
+                return None
+            raise
+
+    def open(self, name: str) -> Any:
+        return self._ask(name)
+
+    def save(self, name: str, path: Path) -> None:
+        there = path.stat().st_size if path.is_file() else 0
+        if there and there >= (self.size(name) or 0):
+            # What is too long, or whole and was never checked, is no beginning.
+            there = 0
+        with self._ask(name, first=there) as answer, path.open("ab" if answer.status == PARTIAL else "wb") as file:
+            shutil.copyfileobj(answer, file, CHUNK)
+
+
 class Checking:
     """A file whose reader fails at its end unless it is what was declared, so that an upload of it is never completed."""
 
@@ -399,6 +472,10 @@ def wrong(name: str, size: int, expected: int, digest: Any, declared: str | None
     if declared and digest.hexdigest() != declared:
         return f"{name} has the checksum {digest.hexdigest()}, and {declared} is declared; it is fetched anew"
     return None
+
+
+def source_of(location: str) -> Source:
+    return bucket_of(location) or Web(location)
 
 
 def bucket_of(location: str) -> "Bucket | None":
