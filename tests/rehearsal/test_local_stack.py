@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from report.preview import comment, read
 from tests.conftest import ROOT
 from tests.rehearsal.project import RehearsedProject
 
@@ -75,7 +76,8 @@ def test_a_second_up_changes_nothing(project: RehearsedProject) -> None:
 def test_a_preview_shows_a_change_and_makes_none(project: RehearsedProject) -> None:
     before = _items(project, DEPLOYMENTS)[0]["metadata"]["resourceVersion"]
     _set_context_length(4096, project)
-    output = project.succeed("preview")
+    events = project.root / "preview.events"
+    output = project.succeed("preview", "--event-log", str(events))
     assert re.search(r'"8192" +=> "4096"', output)
     # The server, and what Prometheus knows of the plan.
     assert "~ 2 to update" in output
@@ -84,6 +86,11 @@ def test_a_preview_shows_a_change_and_makes_none(project: RehearsedProject) -> N
     replaced = re.findall(r"^ *\+-(\S+): \(replace\)$", output, re.MULTILINE)
     assert sorted(replaced) == ["kubernetes:batch/v1:Job", "kubernetes:core/v1:ConfigMap"]
     assert _items(project, DEPLOYMENTS)[0]["metadata"]["resourceVersion"] == before
+    report = comment("local", read(events.read_text(), "events"))
+    assert "- **2 to replace**, 2 to update, 103 unchanged" in report
+    assert "cost: 588 USD a month, as before" in report
+    assert f"**updated**: **model {MODEL}: its pods are made anew, and none answers until then after about 795 s" in report
+    assert "29.9 requests of 8,192 tokens at once | 244,656 cached tokens a replica: 59.7 requests of 4,096 tokens" in report
 
 
 def test_a_change_reaches_the_running_model(project: RehearsedProject) -> None:
