@@ -1,7 +1,6 @@
 """Models in a directory, by the program that stacks fetch them with: the same files, the same checks, the same marks."""
 
 import contextlib
-import json
 from pathlib import Path
 
 from components.storage.download_job import PATTERNS
@@ -39,10 +38,12 @@ class Models:
             raise ValueError(str(error)) from None
         except ImportError:
             raise ValueError("huggingface_hub is missing; `make setup` installs it") from None
+        except _of_the_hub() as error:
+            raise ValueError(f"{str(error) or type(error).__name__}; run it again where the hub can be reached") from None
 
-    def size(self, model: Model) -> int:
-        """Bytes of its files."""
-        text = download.Folder(str(self._folder)).read(
-            f"{repository_directory(model.source, model.revision)}/{download.MANIFEST}"
-        )
-        return sum(file["size"] for file in json.loads(text or '{"files": {}}')["files"].values())
+
+def _of_the_hub() -> type[Exception]:
+    """What the hub's client raises where the hub does not answer: by the library that it asks with."""
+    from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415 - half a second that a list need not wait for
+
+    return next(kind for kind in HfHubHTTPError.__bases__ if kind is not OSError)

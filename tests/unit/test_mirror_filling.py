@@ -285,6 +285,15 @@ def test_a_model_the_hub_does_not_have_is_told_in_one_sentence(hugging_face: Hub
     assert hugging_face.served == []
 
 
+def test_a_hub_that_does_not_answer_is_told_in_one_sentence(
+    hugging_face: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hugging_face.url.rpartition(":")[0] + ":9")
+    (gone,) = _fetch(tmp_path, replace(NOTHING, models=[Model("acme/tiny", REVISION, None)]))
+    assert gone.fault is not None
+    assert gone.fault.endswith("run it again where the hub can be reached")
+
+
 def _download(url: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     """The program of a download Job, with a mirror in the hub's place."""
     wanted = {"source": "acme/tiny", "revision": REVISION}
