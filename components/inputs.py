@@ -183,6 +183,8 @@ def _shown(value: object) -> str:
         return "a list"
     if value is None:
         return "nothing"
+    if isinstance(value, pulumi.Output):
+        return "an output"
     if isinstance(value, str) and looks_secret(value):
         return "the text"
     text = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)

@@ -71,7 +71,7 @@ def _bases(arguments: type) -> Iterator[type]:
     assert isinstance(definition, ast.ClassDef)  # noqa: S101 - it is one
     for base in definition.bases:
         found = getattr(sys.modules[arguments.__module__], ast.unparse(base), None)
-        if is_typeddict(found):
+        if isinstance(found, type) and is_typeddict(found):
             yield found
 
 

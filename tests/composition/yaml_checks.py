@@ -59,7 +59,7 @@ def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
 
 def _property(described: dict[str, Any]) -> dict[str, Any]:
     if "$ref" in described:
-        plain = {"$ref": f"#/$defs/{described['$ref'].rpartition(':')[2]}"} if ":" in described["$ref"] else {}
+        plain: dict[str, Any] = {"$ref": f"#/$defs/{described['$ref'].rpartition(':')[2]}"} if ":" in described["$ref"] else {}
     else:
         plain = {"type": described["type"]}
         if "items" in described:
