@@ -109,8 +109,8 @@ def _of_rollout(change: Change, name: str, new: Figures | None) -> Meaning:
 
 def _of_nodes(change: Change, models: Models) -> Meaning:
     component, pool = change.component
-    names = (pool, change.name.removeprefix(f"{pool}-pool-"))  # a node group is its component's, a NodePool one of Karpenter's
-    here = {name: figure for name, figure in models.items() if figure.pool in names}
+    pools = (pool, change.name.removeprefix(f"{pool}-pool-"))  # a node group is its component's, a NodePool one of Karpenter's
+    here = {name: figure for name, figure in models.items() if figure.pool in pools}
     if component == "SystemNodeGroup":
         what = "controllers and monitoring run here and move to other nodes"
         return Meaning(
