@@ -343,7 +343,7 @@ def test_renovate_sees_every_version(root: Path) -> None:
         text = (root / file).read_text()
         return [match["depName"] for pattern in patterns for match in re.finditer(pattern, text)]
 
-    for file in ("components/versions.py", "sandbox/toolchain/tools.yaml"):
+    for file in ("components/versions.py", "sandbox/toolchain/tools.yaml", ".github/actions/program/action.yml"):
         assert len(seen(file)) == (root / file).read_text().count("# renovate:"), file
     assert sorted(seen("components/images.lock.yaml")) == sorted(each.image.rpartition(":")[0] for each in lock().images)
     parts = [part for vendor in Vendor for part in (profile(vendor).plugin, profile(vendor).exporter, profile(vendor).smoke)]
