@@ -77,3 +77,8 @@ def test_every_page_is_in_the_index(root: Path) -> None:
     pages = [page.relative_to(root / "docs") for page in (root / "docs").rglob("*.md")]
     wanted = {str(page) if page.parts[0] not in folders else f"{page.parts[0]}/" for page in pages} - {"README.md"}
     assert sorted(page for page in wanted if f"({page}" not in index) == []
+
+
+def test_the_program_of_the_readme_is_the_end_of_an_example(root: Path) -> None:
+    (program,) = re.findall(r"^```python\n(.*?)^```$", (root / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert (root / "examples/python/__main__.py").read_text().endswith(program)
