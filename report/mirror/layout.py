@@ -1,6 +1,7 @@
 """Images in a directory (OCI image layout 1.1, image-layout.md), and their ways from and to registries."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -102,10 +103,10 @@ class Layout:
         return [document["config"], *document["layers"]]
 
     def _blob(self, digest: str) -> Path:
-        algorithm, _, name = digest.partition(":")
-        if algorithm != "sha256":
-            raise ValueError(f"{digest} is no SHA-256")
-        return self._folder / "blobs" / algorithm / name
+        # What a registry says becomes a path.
+        if not re.fullmatch("sha256:[0-9a-f]{64}", digest):
+            raise ValueError(f"its registry names a part {digest!r}, which is no SHA-256")
+        return self._folder / "blobs" / "sha256" / digest.removeprefix("sha256:")
 
     def _size(self, digest: str) -> int | None:
         path = self._blob(digest)

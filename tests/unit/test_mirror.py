@@ -1,10 +1,7 @@
 """Names of images and charts in a mirror, what a stack with one may say, and the list of what it needs."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -15,8 +12,10 @@ import settings
 from components.inputs import InputError
 from components.mirroring import Redirection, full_name
 from report.contents import images
+from report.mirror.command import mirror
 from report.recording import Registration
 from tests.conftest import ROOT
+from tests.recorder import Recording
 from tests.stacks.program import build
 
 TO = Redirection("registry.internal:5000/llm", "oci://registry.internal:5000/charts")
@@ -153,13 +152,21 @@ def test_a_hub_has_no_vocabularies() -> None:
         settings.plan(config, "here", ROOT)
 
 
-def test_a_download_asks_the_hub_and_trusts_its_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+
+@pytest.fixture(name="recording", scope="module")
+def recording_fixture(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """The stack `local` with a mirror and a hub."""
 
     def edit(config: dict[str, Any]) -> None:
-        config["llm-platform:mirror"] = {**MIRROR, "hub": "https://hub.internal", "authority": pem}
+        config["llm-platform:mirror"] = {**MIRROR, "hub": "https://hub.internal", "authority": PEM}
 
-    recording = build("local", ROOT, tmp_path, monkeypatch, edit=edit)
+    with pytest.MonkeyPatch.context() as patch:
+        return build("local", ROOT, tmp_path_factory.mktemp("local"), patch, edit=edit)
+
+
+def test_a_download_asks_the_hub_and_trusts_its_authority(recording: Recording) -> None:
     job = next(each.inputs for each in recording.of("kubernetes:batch/v1:Job") if each.name.endswith("qwen2-5-7b-job"))
     (container,) = job["spec"]["template"]["spec"]["containers"]
     environment = {each["name"]: each["value"] for each in container["env"]}
@@ -167,19 +174,16 @@ def test_a_download_asks_the_hub_and_trusts_its_authority(tmp_path: Path, monkey
     program = next(
         each.inputs["data"] for each in recording.of("kubernetes:core/v1:ConfigMap") if "wishes.json" in each.inputs["data"]
     )
-    assert program[environment["SSL_CERT_FILE"].rpartition("/")[2]] == pem
+    assert program[environment["SSL_CERT_FILE"].rpartition("/")[2]] == PEM
     assert '"from": null' in program["wishes.json"]
 
 
 # The list
 
 
-def test_the_list_is_the_same_with_a_mirror_and_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "report", "mirror", "local"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    found = yaml.safe_load(done.stdout)
+def test_the_list_has_what_a_stack_with_a_mirror_starts(recording: Recording, capsys: pytest.CaptureFixture[str]) -> None:
+    mirror("local")
+    found = yaml.safe_load(capsys.readouterr().out)
     assert [*found] == ["stack", "images", "charts", "models", "files", "python"]
     for kind in ("images", "files", "python"):
         names = [each.get("name", each.get("path")) for each in found[kind]]
@@ -193,7 +197,6 @@ def test_the_list_is_the_same_with_a_mirror_and_without(tmp_path: Path, monkeypa
     assert all(each["sha256"] for each in found["python"])
     plugins = [each["path"] for each in found["files"]]
     assert any(path.startswith("tools/pulumi-resource-kubernetes-v") for path in plugins)
-    recording = build("local", ROOT, tmp_path, monkeypatch, edit=lambda c: c.update({"llm-platform:mirror": dict(MIRROR)}))
     started = images([Registration(each.type, each.name, each.inputs) for each in recording.resources])
     listed = {each["name"] for each in found["images"]}
     assert {image.removeprefix("registry.internal:5000/").partition("@")[0] for image in started} <= listed

@@ -26,7 +26,7 @@ from report.mirror.filling import Directory, Outcome
 from report.mirror.needs import Chart, File, Image, Model, Needs
 from tests.conftest import ROOT
 from tests.hugging_face_hub import Hub, hub
-from tests.image_registry import Registry, registry
+from tests.image_registry import INDEX, Registry, registry
 
 REVISION = "a" * 40
 LAYER, COMMON = b"layer" * 50_000, b"common" * 10_000
@@ -133,6 +133,18 @@ def test_what_is_not_what_its_digest_says_is_not_there(there: Registry, tmp_path
     assert damaged.fault is not None
     assert damaged.fault.endswith(f"and {_sum(LAYER)} is expected; what was fetched is thrown away")
     assert not [*(tmp_path / "images").rglob(f"{_sum(LAYER)}*")]
+
+
+def test_no_registry_says_where_files_go(there: Registry, tmp_path: Path) -> None:
+    there.push("team/engine", "1.0", "an index")
+    index = {
+        "schemaVersion": 2,
+        "mediaType": INDEX,
+        "manifests": [{"mediaType": "x", "digest": "sha256:../../../out", "size": 1}],
+    }
+    there.manifests["team/engine", "1.0"] = json.dumps(index).encode()
+    (refused,) = _fetch(tmp_path, replace(NOTHING, images=[Image(f"{there.host}/team/engine:1.0", None)]))
+    assert refused.fault == "its registry names a part 'sha256:../../../out', which is no SHA-256"
 
 
 def test_what_is_damaged_later_is_not_pushed(there: Registry, here: Registry, tmp_path: Path) -> None:
@@ -266,6 +278,26 @@ def test_a_model_goes_from_the_hub_by_the_mirror_to_a_volume(hugging_face: Hub, 
     other = replace(model, checksum="0" * 64)
     (refused,) = _fetch(folder, replace(NOTHING, models=[other]))
     assert f"{'0' * 64} is expected: its files are not those that were reviewed" in str(refused.fault)
+
+
+def test_a_download_from_a_mirror_goes_on_with_what_is_there(hugging_face: Hub, tmp_path: Path) -> None:
+    """A beginning that is wrong makes a wrong file, which shows that it was gone on with; then it is fetched anew."""
+    _fetch(tmp_path, replace(NOTHING, models=[Model("acme/tiny", REVISION, None)]))
+    folder = tmp_path / "models"
+    served = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    # The stand-in for the hub is a web server that knows of ranges.
+    hugging_face.repositories["acme/mirror", REVISION] = {f"models/{name}": content for name, content in served.items()}
+    url = f"{hugging_face.url}/acme/mirror/resolve/{REVISION}"
+    target = tmp_path / "volume/acme--tiny" / REVISION
+    target.mkdir(parents=True)
+    (target / "model.safetensors.partial").write_bytes(b"!" * 1000)
+    broken = _download(url, tmp_path)
+    assert broken.returncode == 1
+    assert "model.safetensors has the checksum" in broken.stderr
+    assert not (target / "model.safetensors").exists()
+    (target / "model.safetensors.partial").write_bytes(WEIGHTS[:1000])
+    assert _download(url, tmp_path).returncode == 0
+    assert (target / "model.safetensors").read_bytes() == WEIGHTS
 
 
 def test_a_mirror_that_lacks_a_model_says_so(web: tuple[str, Path], tmp_path: Path) -> None:
