@@ -13,7 +13,7 @@ from pydantic import Field
 from components.inputs import InputError, Model, validate
 from components.monitoring.alerts import AlertChange, alert_groups, alerts, left_out
 from components.monitoring.exporters.recording import accelerator_groups
-from components.monitoring.facts import ModelFacts, PoolFacts, RouteFacts, Slo, StackFacts, Track
+from components.monitoring.facts import PoolFacts, RouteFacts, StackFacts, Track
 from components.monitoring.metrics import exporters, known_metrics
 from components.monitoring.recording import recording_groups
 from components.monitoring.rules import RuleGroup, recorded, rule_files
@@ -21,28 +21,9 @@ from components.monitoring.signals import Engine, known
 from settings.alerts import AlertsSettings
 from settings.slo import PROFILES, SloSettings
 from tests.promql import metric_names, promtool, write_rules
+from tests.simulators import stack
 
-CHAT = ModelFacts(
-    name="chat",
-    namespace="models",
-    tenant=None,
-    engine_version="0.33.0",
-    pool="l40s",
-    generates=True,
-    min_replicas=2,
-    max_replicas=4,
-    accelerators_per_replica=1,
-    nodes_per_replica=1,
-    usd_per_replica_hour=1.86,
-    kv_cache_tokens=320_000,
-    max_num_seqs=128,
-    max_model_len=16_384,
-    start_seconds=600,
-    startup_budget_seconds=900,
-    adapters=("law", "poems"),
-    cache_claim="chat-models",
-    slo=Slo(time_to_first_token_s=2.5, inter_token_latency_s=0.1),
-)
+CHAT = replace(stack.CHAT, pool="l40s", max_replicas=4, startup_budget_seconds=900)
 _ALONE = replace(CHAT, min_replicas=1, max_replicas=1, adapters=(), cache_claim=None)
 STACK = StackFacts(
     stack="example",
