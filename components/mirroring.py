@@ -120,7 +120,7 @@ def redirect(to: Redirection | None) -> None:
     """From here on everything of this program comes from there; None ends it."""
     _current.set(to)
     root = pulumi.runtime.get_root_resource()
-    if to is not None and root not in _registered:
+    if to is not None and root is not None and root not in _registered:
         pulumi.runtime.register_stack_transformation(_transformed)
         _registered.add(root)
 

@@ -55,13 +55,14 @@ class Charts:
         """Put a chart into a registry, as Helm does."""
         path = self._path(chart)
         about = json.dumps(_about(path), sort_keys=True, default=str).encode()
-        parts = [(_CONFIG, digest_of(about), len(about)), (_CONTENT, f"sha256:{sha256(path)}", path.stat().st_size)]
-        config, content = ({"mediaType": kind, "digest": digest, "size": size} for kind, digest, size in parts)
-        if not target.has("blobs", config["digest"]):
-            target.put_blob(config["digest"], io.BytesIO(about), len(about))
-        if not target.has("blobs", content["digest"]):
+        if not target.has("blobs", digest_of(about)):
+            target.put_blob(digest_of(about), io.BytesIO(about), len(about))
+        digest, size = f"sha256:{sha256(path)}", path.stat().st_size
+        if not target.has("blobs", digest):
             with path.open("rb") as file:
-                target.put_blob(content["digest"], file, content["size"])
+                target.put_blob(digest, file, size)
+        config = {"mediaType": _CONFIG, "digest": digest_of(about), "size": len(about)}
+        content = {"mediaType": _CONTENT, "digest": digest, "size": size}
         manifest = {"schemaVersion": 2, "mediaType": _MANIFEST, "config": config, "layers": [content]}
         target.put_manifest(_tag(chart.version), _MANIFEST, json.dumps(manifest).encode())
 

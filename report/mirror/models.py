@@ -46,4 +46,5 @@ def _of_the_hub() -> type[Exception]:
     """What the hub's client raises where the hub does not answer: by the library that it asks with."""
     from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415 - half a second that a list need not wait for
 
-    return next(kind for kind in HfHubHTTPError.__bases__ if kind is not OSError)
+    found: type[Exception] = next(kind for kind in HfHubHTTPError.__bases__ if kind is not OSError)
+    return found
