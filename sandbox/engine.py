@@ -19,10 +19,11 @@ import yaml
 from filelock import FileLock, Timeout
 from pulumi import automation
 
-from sandbox import recovery
+from sandbox import recorded, recovery
 from sandbox.errors import SandboxError
 from sandbox.event_log import event_log
 from sandbox.ground import STAND_INS, Ground, ground
+from sandbox.operations import Operations
 from sandbox.plugins import EMULATED, emulated, install
 from sandbox.policies import ANALYZER, advice, policies
 from sandbox.project import Stack
@@ -141,18 +142,18 @@ class Engine:
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs, secrets left out."""
-        return {name: output.value for name, output in self._automation.outputs().items() if not output.secret}
+        return recorded.outputs(self.export())
 
     def export(self) -> dict[str, Any]:
         """The stack's recorded deployment, secrets encrypted."""
-        return dict(self._automation.export_stack().deployment or {})
+        return recorded.deployment(self.stack.project.checkpoint(self.stack.name))
 
     def forget(self) -> None:
         """Stop the ground and delete what the stack keeps here. For a stack that is down."""
         erase(self.stack, self.ground)
 
     def _recover(self, output: Output) -> None:
-        recovery.recover(self._automation, self.stack.project.state, self.ground.kubeconfigs(), output)
+        recovery.recover(self._automation, self.stack.project, self.ground.kubeconfigs(), output)
 
     def _select(self) -> automation.Stack:
         root = self.stack.project.root
@@ -162,11 +163,9 @@ class Engine:
             runpy.run_path(str(root / "__main__.py"), run_name="__main__")
 
         with sentences():
-            selected = automation.create_or_select_stack(
-                stack_name=self.stack.name,
-                project_name=self.stack.project.manifest["name"],
-                program=program,
-                opts=automation.LocalWorkspaceOptions(work_dir=str(workspace), env_vars=self._environment),
+            selected = Operations(
+                self.stack.name,
+                automation.LocalWorkspace(work_dir=str(workspace), program=program, env_vars=self._environment),
             )
         kept = prepare.encrypt(prepared, workspace, self.stack.name, _copy(self.stack, workspace), os.environ)
         prepare.write_kept(workspace / _KEPT, kept)

@@ -15,7 +15,9 @@ from typing import Any
 import psutil
 from pulumi import automation
 
+from sandbox import recorded
 from sandbox.errors import SandboxError
+from sandbox.project import Project
 from sandbox.providers.kubernetes.client import Cluster, parse_kubeconfig
 from sandbox.providers.kubernetes.objects import Type
 
@@ -23,14 +25,16 @@ _MANAGER = "pulumi-kubernetes"
 """How the field managers of the Kubernetes provider begin, the official one's and the emulation's."""
 
 
-def recover(stack: automation.Stack, state: Path, kubeconfigs: Sequence[Path], output: Callable[[str], Any]) -> None:
+def recover(stack: automation.Stack, project: Project, kubeconfigs: Sequence[Path], output: Callable[[str], Any]) -> None:
     """Make the recorded state whole again. Raises SandboxError when another engine really is at work.
 
     What was being made in AWS is forgotten here: the emulated account remembers it, and answers whoever asks again.
     """
-    _remove_dead_lock(stack, state)
-    recorded = stack.export_stack()
-    deployment = dict(recorded.deployment or {})
+    _remove_dead_lock(stack, project.state)
+    if not recorded.deployment(project.checkpoint(stack.name)).get("pending_operations"):
+        return
+    exported = stack.export_stack()
+    deployment = dict(exported.deployment or {})
     pending = deployment.pop("pending_operations", None) or []
     creations = [operation["resource"] for operation in pending if operation["type"] == "creating"]
     if not creations:
@@ -44,7 +48,7 @@ def recover(stack: automation.Stack, state: Path, kubeconfigs: Sequence[Path], o
     before = [resource | ({"delete": True} if resource["urn"] in taken else {}) for resource in deployment.get("resources", [])]
     # The engine's own `refresh --import-pending-creates` (3.259.0) drops what it is told to import.
     deployment["resources"] = [*before, *found]
-    stack.import_stack(automation.Deployment(version=recorded.version, deployment=deployment))
+    stack.import_stack(automation.Deployment(version=exported.version, deployment=deployment))
     stack.refresh(suppress_outputs=True)
 
 
