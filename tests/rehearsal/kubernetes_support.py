@@ -5,16 +5,19 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import pulumi
 from pulumi import automation as auto
 
+from sandbox.operations import Operations
 from sandbox.plugins import EMULATED
 from sandbox.providers.kubernetes.client import ApiError, Cluster
 
 Program = Callable[[], None]
+_PROJECT = "rehearsal"
 
 
 @dataclass
@@ -68,7 +71,6 @@ class StackUnderTest:
             (folder / part).mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.log = folder / "provider.log"
-        self._command = auto.PulumiCommand(root=str(_as_root(folder, pulumi_bin)), skip_version_check=True)
         self._environment = {
             "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
             "PULUMI_CONFIG_PASSPHRASE": "test",
@@ -79,21 +81,24 @@ class StackUnderTest:
             **(environment or {}),
         }
         self._name = name
+        self.pulumi_bin = pulumi_bin
 
-    def _stack(self, program: Program) -> auto.Stack:
-        options = auto.LocalWorkspaceOptions(
+    @cached_property
+    def _stack(self) -> Operations:
+        workspace = auto.LocalWorkspace(
             work_dir=str(self.folder / "work"),
             env_vars=self._environment,
-            pulumi_command=self._command,
-            project_settings=auto.ProjectSettings(name="rehearsal", runtime="python"),
+            pulumi_command=_command(self.pulumi_bin),
+            project_settings=auto.ProjectSettings(name=_PROJECT, runtime="python", main=str(Path.cwd())),
         )
-        return auto.create_or_select_stack(self._name, project_name="rehearsal", program=program, opts=options)
+        return Operations(self._name, workspace)
 
     def _run(self, verb: str, program: Program, **options: Any) -> Run:
         run = Run()
         lines: list[str] = []
         try:
-            getattr(self._stack(program), verb)(on_event=run.watch, on_output=lines.append, **options)
+            self._stack.workspace.program = program
+            getattr(self._stack, verb)(on_event=run.watch, on_output=lines.append, **options)
         except auto.CommandError:
             run.succeeded = False
         run.output = "\n".join(lines)
@@ -113,12 +118,16 @@ class StackUnderTest:
 
     def state(self) -> dict[str, dict[str, Any]]:
         """The recorded resources by logical name; of two with one name the one that is kept."""
-        resources = (self._stack(lambda: None).export_stack().deployment or {}).get("resources", [])
+        resources = (self._stack.export_stack().deployment or {}).get("resources", [])
         return {item["urn"].rsplit("::", 1)[-1]: item for item in resources if not item.get("delete")}
 
     def state_file(self) -> str:
         """The state as it lies on disk, secrets encrypted."""
-        return (self.folder / "state" / ".pulumi" / "stacks" / "rehearsal" / f"{self._name}.json").read_text()
+        return (self.folder / "state" / ".pulumi" / "stacks" / _PROJECT / f"{self._name}.json").read_text()
+
+    def assert_no_error_escaped(self) -> None:
+        """The emulated providers foresaw whatever went wrong."""
+        assert "Error in the emulated" not in (self.log.read_text() if self.log.exists() else "")
 
 
 class Api:
@@ -161,10 +170,7 @@ def deployment_spec(name: str, image: str = "registry.k8s.io/pause:3.10", **spec
     }
 
 
-def _as_root(folder: Path, pulumi_bin: Path) -> Path:
-    """The Automation API wants the CLI as ROOT/bin/pulumi."""
-    link = folder / "cli" / "bin" / "pulumi"
-    if not link.exists():
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(pulumi_bin)
-    return folder / "cli"
+@cache
+def _command(pulumi_bin: Path) -> auto.PulumiCommand:
+    """The CLI, which the Automation API wants as ROOT/bin/pulumi and asks for its version."""
+    return auto.PulumiCommand(root=str(pulumi_bin.parents[1]), skip_version_check=True)

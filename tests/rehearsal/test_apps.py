@@ -1,7 +1,7 @@
 """An app that calls a model, beside that model, on a real API server with its own autoscaler and scheduler."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,12 +22,16 @@ from components.security.network.surroundings import INSTANCE, NAME, Peer, Surro
 from components.security.network.world import world
 from components.types import NodePoolArgs
 from sandbox.control_plane import ControlPlane, NodeGroup
-from tests.rehearsal.kubernetes_fixtures import api_fixture, pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 
+GROUPS = [
+    NodeGroup(name="cpu", count=2, cpu=8, memory="16Gi"),
+    NodeGroup(name="gpu", count=1, instance_type="p5.48xlarge", device_plugin="builtin"),
+]
+"""Two nodes for apps, and one of accelerators that has more room than both and no taint."""
 SPACE = "/api/v1/namespaces/apps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/apps/deployments"
 POLICIES = "/apis/networking.k8s.io/v1/networkpolicies"
@@ -38,16 +42,6 @@ WRONG = "registry.example.com/llm-app:v0-wrong"
 KEY = "first-value"
 GPUS: NodePoolArgs = {"name": "gpu", "max_nodes": 1, "labels": {"node.kubernetes.io/instance-type": "p5.48xlarge"}}
 CLIENT = Peer("shop", {"app": "web"})
-
-
-@pytest.fixture(scope="module", name="control_plane")
-def control_plane_fixture(tmp_path_factory: pytest.TempPathFactory, binaries: Mapping[str, Path]) -> Iterator[ControlPlane]:
-    """Two nodes for apps, and one of accelerators that has more room than both and no taint."""
-    plane = ControlPlane("apps", tmp_path_factory.mktemp("apps"))
-    gpus = NodeGroup(name="gpu", count=1, instance_type="p5.48xlarge", device_plugin="builtin")
-    plane.start(binaries, [NodeGroup(name="cpu", count=2, cpu=8, memory="16Gi"), gpus])
-    yield plane
-    plane.reset()
 
 
 @pytest.fixture(scope="module", name="stack")

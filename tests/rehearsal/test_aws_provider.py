@@ -12,7 +12,6 @@ import pytest
 
 from sandbox.aws.account import Account
 from sandbox.aws.faults import Fault
-from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Program, Run, StackUnderTest, options
 
 pytestmark = pytest.mark.rehearsal
@@ -57,8 +56,7 @@ def place(tmp_path: Path, pulumi_bin: Path) -> Iterator[Place]:
     stack = StackUnderTest(tmp_path, pulumi_bin, environment=account.environment())
     yield Place(account, stack)
     account.reset()
-    log = stack.log.read_text() if stack.log.exists() else ""
-    assert "Error in the emulated" not in log
+    stack.assert_no_error_escaped()
 
 
 def program(declare: Callable[[pulumi.ResourceOptions], Any], **settings: Any) -> Program:

@@ -17,7 +17,6 @@ import pulumi
 import pytest
 from pulumi_command import local, remote
 
-from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Program, Run, StackUnderTest
 from tests.ssh_server import SshServer, public, ssh_server
 from tests.waiting import eventually
@@ -38,8 +37,7 @@ def server(tmp_path: Path) -> Iterator[SshServer]:
 def stack(tmp_path: Path, pulumi_bin: Path) -> Iterator[StackUnderTest]:
     made = StackUnderTest(tmp_path, pulumi_bin)
     yield made
-    log = made.log.read_text() if made.log.exists() else ""
-    assert "Error in the emulated" not in log
+    made.assert_no_error_escaped()
 
 
 def connection(server: SshServer, **other: Any) -> dict[str, Any]:

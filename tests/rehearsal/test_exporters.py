@@ -1,7 +1,6 @@
 """Exporters on a control plane: where their pods land, what Pod Security says of them, and that they go again."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
@@ -20,7 +19,6 @@ from components.monitoring.exporters import (
 from components.types import NodePool
 from sandbox.control_plane import ControlPlane, NodeGroup
 from sandbox.providers.kubernetes.client import ApiError
-from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, Run, StackUnderTest
 from tests.waiting import eventually
 
@@ -55,27 +53,6 @@ def _group(vendor: Vendor) -> NodeGroup:
 
 GROUPS = [*map(_group, POOLS), NodeGroup(name="system", cpu=8, memory="32Gi", labels={"role": "system"})]
 NODES = {f"{group.name}-{index}" for group in GROUPS for index in range(group.count)}
-
-
-@pytest.fixture(scope="module")
-def control_plane(tmp_path_factory: pytest.TempPathFactory, binaries: Mapping[str, Path]) -> Iterator[ControlPlane]:
-    plane = ControlPlane("exporters", tmp_path_factory.mktemp("exporters"))
-    plane.start(binaries, GROUPS)
-    yield plane
-    plane.reset()
-
-
-@pytest.fixture
-def api(control_plane: ControlPlane) -> Api:
-    return Api(control_plane.kubeconfig)
-
-
-@pytest.fixture
-def stack(tmp_path: Path, pulumi_bin: Path, control_plane: ControlPlane) -> Iterator[StackUnderTest]:
-    made = StackUnderTest(tmp_path, pulumi_bin)
-    yield made
-    made.destroy()
-    assert "Error in the emulated" not in (made.log.read_text() if made.log.exists() else "")
 
 
 def pods(api: Api, namespace: str, labels: Mapping[str, str]) -> list[dict[str, Any]]:

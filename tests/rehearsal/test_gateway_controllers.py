@@ -24,13 +24,13 @@ from components.versions import AWS_LOAD_BALANCER_CONTROLLER
 from sandbox.control_plane import ControlPlane, NodeGroup
 from sandbox.control_plane.contents import objects_in
 from sandbox.controllers import load_balancers_k3s
-from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest, deployment_spec, options
 from tests.rehearsal.route_watch import watching
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 
+GROUPS = [NodeGroup(name="system", count=2, cpu=16, memory="64Gi")]
 HOST = "chat.example.com"
 SHORT = pulumi.CustomTimeouts(create="8s", update="8s", delete="60s")
 STANDARD, ENVOY = "gateway.networking.k8s.io/v1", "gateway.envoyproxy.io/v1alpha1"
@@ -42,19 +42,6 @@ Made = Callable[..., Program]
 
 
 @pytest.fixture(scope="module")
-def control_plane(tmp_path_factory: pytest.TempPathFactory, binaries: Mapping[str, Path]) -> Iterator[ControlPlane]:
-    plane = ControlPlane("gateways", tmp_path_factory.mktemp("gateways"))
-    plane.start(binaries, [NodeGroup(name="system", count=2, cpu=16, memory="64Gi")])
-    yield plane
-    plane.reset()
-
-
-@pytest.fixture
-def api(control_plane: ControlPlane) -> Api:
-    return Api(control_plane.kubeconfig)
-
-
-@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, pulumi_bin: Path, control_plane: ControlPlane) -> Iterator[StackUnderTest]:
     """The controllers stay from test to test, and go with the last one."""
     before = left(control_plane)
@@ -62,7 +49,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, pulumi_bin: Path, control_pl
     yield made
     done(made.destroy())
     assert left(control_plane) == before
-    assert "Error in the emulated" not in (made.log.read_text() if made.log.exists() else "")
+    made.assert_no_error_escaped()
 
 
 def left(plane: ControlPlane) -> set[str]:

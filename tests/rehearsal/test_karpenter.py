@@ -22,7 +22,6 @@ from sandbox.control_plane.contents import objects_in
 from sandbox.errors import SandboxError
 from sandbox.providers.kubernetes.client import ApiError
 from sandbox.providers.kubernetes.helm.release import LABEL
-from tests.rehearsal.kubernetes_fixtures import control_plane_fixture, pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, StackUnderTest, options
 from tests.waiting import eventually
 

@@ -12,14 +12,14 @@ import pytest
 
 from sandbox.control_plane import ControlPlane, NodeGroup
 from sandbox.controllers.keda_objects import FORCED, METRICS, PAUSED, PAUSED_REPLICAS
-from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest, deployment_spec, options
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 
+GROUPS = [NodeGroup(name="system", cpu=16, memory="64Gi")]
 AUTOSCALERS = "/apis/autoscaling/v2/namespaces/models/horizontalpodautoscalers"
-GROUPS = "/apis/leaderworkerset.x-k8s.io/v1/namespaces/models/leaderworkersets"
+LEADER_WORKER_SETS = "/apis/leaderworkerset.x-k8s.io/v1/namespaces/models/leaderworkersets"
 API_SERVICE = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.external.metrics.k8s.io"
 AT_ONCE = {"stabilizationWindowSeconds": 0, "policies": [{"type": "Percent", "value": 100, "periodSeconds": 1}]}
 WAITING = {
@@ -41,19 +41,6 @@ def spec(name: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def control_plane(tmp_path_factory: pytest.TempPathFactory, binaries: Mapping[str, Path]) -> Iterator[ControlPlane]:
-    plane = ControlPlane("keda", tmp_path_factory.mktemp("keda"))
-    plane.start(binaries, [NodeGroup(name="system", cpu=16, memory="64Gi")])
-    yield plane
-    plane.reset()
-
-
-@pytest.fixture
-def api(control_plane: ControlPlane) -> Api:
-    return Api(control_plane.kubeconfig)
-
-
-@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, pulumi_bin: Path, control_plane: ControlPlane) -> Iterator[StackUnderTest]:
     """KEDA stays from test to test, and goes with the last one."""
     made = StackUnderTest(tmp_path_factory.mktemp("stack"), pulumi_bin)
@@ -62,7 +49,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, pulumi_bin: Path, control_pl
     left = Api(control_plane.kubeconfig)
     assert left.find("/api/v1/namespaces/models") is None
     assert left.find(API_SERVICE) is None
-    assert "Error in the emulated" not in (made.log.read_text() if made.log.exists() else "")
+    made.assert_no_error_escaped()
 
 
 @pytest.fixture
@@ -217,7 +204,7 @@ def test_replicas_that_span_nodes_are_scaled_too(stack: StackUnderTest, api: Api
     wide = Scaled(api, "wide")
     group = {"leaderWorkerTemplate": {"size": 2, "workerTemplate": deployment_spec("wide")["template"]}}
     named = {"apiVersion": target["apiVersion"], "kind": target["kind"], "metadata": {"name": "wide", "namespace": "models"}}
-    api.call("POST", GROUPS, {**named, "spec": group})
+    api.call("POST", LEADER_WORKER_SETS, {**named, "spec": group})
     eventually(lambda: wide.conditions.get("Ready") == "True")
     wide.load(7)
 
@@ -226,4 +213,4 @@ def test_replicas_that_span_nodes_are_scaled_too(stack: StackUnderTest, api: Api
         return sum(pod["status"]["phase"] == "Running" for pod in pods)
 
     eventually(lambda: running() == 4, 60)
-    assert api.call("GET", f"{GROUPS}/wide")["spec"]["replicas"] == 2
+    assert api.call("GET", f"{LEADER_WORKER_SETS}/wide")["spec"]["replicas"] == 2

@@ -18,7 +18,6 @@ import pytest
 
 from sandbox.control_plane import ControlPlane
 from sandbox.plugins import EMULATED, official
-from tests.rehearsal.kubernetes_fixtures import api_fixture, control_plane_fixture, pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, Run, StackUnderTest, deployment_spec, options, pod
 
 pytestmark = pytest.mark.rehearsal

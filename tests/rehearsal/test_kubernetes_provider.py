@@ -15,7 +15,6 @@ import pytest
 
 from sandbox.control_plane import ControlPlane
 from sandbox.providers.kubernetes.helm.charts import CHARTS_ENV
-from tests.rehearsal.kubernetes_fixtures import api_fixture, control_plane_fixture, pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest, deployment_spec, options, pod
 
 pytestmark = pytest.mark.rehearsal
@@ -56,8 +55,7 @@ def place(
     api.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
     stack = StackUnderTest(tmp_path, pulumi_bin, "test")
     yield Place(name, stack, control_plane, api)
-    log = stack.log.read_text() if stack.log.exists() else ""
-    assert "Error in the emulated" not in log
+    stack.assert_no_error_escaped()
 
 
 def one_sentence(run: Run, *parts: str) -> None:
@@ -363,7 +361,7 @@ def test_a_helm_release_is_checked_and_recorded(place: Place, charts: Path) -> N
         return run
 
     place.stack = StackUnderTest(
-        place.stack.folder / "helm", _pulumi_of(place.stack), "helm", environment={CHARTS_ENV: str(charts)}
+        place.stack.folder / "helm", place.stack.pulumi_bin, "helm", environment={CHARTS_ENV: str(charts)}
     )
     one_sentence(place.stack.preview(place.program(declare({"operator": {"replicas": 2}}))), "operator.replicas", "replicaCount")
     one_sentence(place.stack.preview(place.program(declare({}, version=None))), "must be pinned")
@@ -383,10 +381,6 @@ def test_a_helm_release_is_checked_and_recorded(place: Place, charts: Path) -> N
     assert place.stack.state()["keda"]["outputs"]["status"]["revision"] == 2
     assert place.stack.destroy().succeeded
     assert [item for item in place.objects("secrets") if item["metadata"]["name"] == "helm-release-keda"] == []
-
-
-def _pulumi_of(stack: StackUnderTest) -> Path:
-    return (stack.folder / "cli" / "bin" / "pulumi").resolve()
 
 
 def test_unknowns_stay_unknown_in_a_preview(place: Place) -> None:

@@ -1,6 +1,6 @@
 """Both stores of logs by the real engine: they come up, take new settings without a restart, and leave nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from sandbox.control_plane import ControlPlane, NodeGroup
 from sandbox.control_plane.api import Api as ClusterApi
 from sandbox.control_plane.pki import Pki
 from tests.conftest import ROOT
-from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest, options
 from tests.rehearsal.project import RehearsedProject
 from tests.waiting import eventually
@@ -32,22 +31,6 @@ GROUPS = [
 LEVELS = {"monitoring": "restricted", "node-agents": "privileged"}
 COLLECTORS = "/api/v1/namespaces/node-agents/pods"
 SETTINGS = "/api/v1/namespaces/node-agents/configmaps/log-collector"
-
-
-@pytest.fixture(scope="module")
-def control_plane(tmp_path_factory: pytest.TempPathFactory, binaries: Mapping[str, Path]) -> Iterator[ControlPlane]:
-    plane = ControlPlane("logs", tmp_path_factory.mktemp("logs"))
-    plane.start(binaries, GROUPS)
-    yield plane
-    plane.reset()
-
-
-@pytest.fixture
-def stack(tmp_path: Path, pulumi_bin: Path) -> Iterator[StackUnderTest]:
-    made = StackUnderTest(tmp_path, pulumi_bin)
-    yield made
-    made.destroy()
-    assert "Error in the emulated" not in (made.log.read_text() if made.log.exists() else "")
 
 
 def program(plane: ControlPlane, excluded: list[str]) -> Program:

@@ -1,6 +1,5 @@
 """A namespace comes into Istio's mesh and leaves it on a real API server, which takes the objects and changes nothing twice."""
 
-from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -15,20 +14,12 @@ from components.routing.mesh import Mesh
 from components.security.namespace import Namespace, PodSecurityLevel
 from sandbox.control_plane import ControlPlane, NodeGroup
 from sandbox.providers.kubernetes.client import ApiError
-from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, StackUnderTest, options
 
 pytestmark = pytest.mark.rehearsal
 
+GROUPS = [NodeGroup(name="system", count=1, cpu=8, memory="16Gi")]
 OBJECTS = "/apis/security.istio.io/v1/namespaces/models"
-
-
-@pytest.fixture(scope="module")
-def control_plane(tmp_path_factory: pytest.TempPathFactory, binaries: Mapping[str, Path]) -> Iterator[ControlPlane]:
-    plane = ControlPlane("mesh", tmp_path_factory.mktemp("mesh"))
-    plane.start(binaries, [NodeGroup(name="system", count=1, cpu=8, memory="16Gi")])
-    yield plane
-    plane.reset()
 
 
 def program(plane: ControlPlane, *, mesh: bool) -> None:

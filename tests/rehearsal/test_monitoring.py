@@ -1,7 +1,5 @@
 """Both forms of the monitoring stack through the real engine and a real API server that admits restricted pods only."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -12,7 +10,6 @@ from components.monitoring import MonitoringStack, ReceiverKind, StackForm
 from components.monitoring.targets import Target
 from components.security import Namespace, PodSecurityLevel
 from sandbox.control_plane import ControlPlane, NodeGroup
-from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest, options
 from tests.waiting import eventually
 
@@ -25,27 +22,6 @@ RUNNING = {
     StackForm.OPERATOR: {"kube-prometheus-stack-prometheus-operator", "prometheus", "alertmanager", "grafana"},
 }
 CHANGED = {StackForm.STANDALONE: "watch-prometheus-rules-models", StackForm.OPERATOR: "watch-rules-models"}
-
-
-@pytest.fixture(scope="module")
-def control_plane(tmp_path_factory: pytest.TempPathFactory, binaries: Mapping[str, Path]) -> Iterator[ControlPlane]:
-    plane = ControlPlane("monitoring-stack", tmp_path_factory.mktemp("monitoring-stack"))
-    plane.start(binaries, GROUPS)
-    yield plane
-    plane.reset()
-
-
-@pytest.fixture
-def api(control_plane: ControlPlane) -> Api:
-    return Api(control_plane.kubeconfig)
-
-
-@pytest.fixture
-def stack(tmp_path: Path, pulumi_bin: Path) -> Iterator[StackUnderTest]:
-    made = StackUnderTest(tmp_path, pulumi_bin)
-    yield made
-    made.destroy()
-    assert "Error in the emulated" not in (made.log.read_text() if made.log.exists() else "")
 
 
 def program(plane: ControlPlane, form: StackForm, threshold: int = 1, channel: str = "#alerts") -> Program:

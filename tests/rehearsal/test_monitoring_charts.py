@@ -1,7 +1,6 @@
 """The charts for monitoring, logs and scaling on a control plane: they come up, are judged by Pod Security, and leave nothing."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
@@ -18,7 +17,6 @@ from components.scaling.metrics_server import metrics_server_values
 from components.types import NodePool
 from sandbox.charts import workloads
 from sandbox.control_plane import ControlPlane, NodeGroup
-from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest, options
 from tests.waiting import eventually
 
@@ -62,27 +60,6 @@ RELEASES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "keda": ("controllers", keda_values(SYSTEM)),
     "metrics-server": ("kube-system", metrics_server_values(SYSTEM)),
 }
-
-
-@pytest.fixture(scope="module")
-def control_plane(tmp_path_factory: pytest.TempPathFactory, binaries: Mapping[str, Path]) -> Iterator[ControlPlane]:
-    plane = ControlPlane("monitoring", tmp_path_factory.mktemp("monitoring"))
-    plane.start(binaries, GROUPS)
-    yield plane
-    plane.reset()
-
-
-@pytest.fixture
-def api(control_plane: ControlPlane) -> Api:
-    return Api(control_plane.kubeconfig)
-
-
-@pytest.fixture
-def stack(tmp_path: Path, pulumi_bin: Path) -> Iterator[StackUnderTest]:
-    made = StackUnderTest(tmp_path, pulumi_bin)
-    yield made
-    made.destroy()
-    assert "Error in the emulated" not in (made.log.read_text() if made.log.exists() else "")
 
 
 def program(plane: ControlPlane, releases: Mapping[str, tuple[str, dict[str, Any]]], timeout: int = 60) -> Program:

@@ -1,7 +1,7 @@
 """Replicas that span nodes: real releases of both charts, their controllers simulated, scheduled by the real scheduler."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,17 @@ from components.serving.ray_service import AWAIT_READY, ray_service
 from sandbox.control_plane import ControlPlane, NodeGroup
 from sandbox.control_plane.contents import objects_in
 from sandbox.errors import SandboxError
-from tests.rehearsal.kubernetes_fixtures import api_fixture, pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, Program, StackUnderTest
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 
+GROUPS = [
+    NodeGroup(name="cpu", cpu=16, memory="64Gi"),
+    NodeGroup(name="gpu-a", count=2, instance_type="p5.48xlarge", zone="a", device_plugin="builtin"),
+    NodeGroup(name="gpu-b", count=2, instance_type="p5.48xlarge", zone="b", device_plugin="builtin"),
+]
+"""Two nodes of eight GPUs in each of two zones, and one for the controllers."""
 ZONE = "topology.kubernetes.io/zone"
 LWS = "leaderworkerset.sigs.k8s.io"
 PODS = "/api/v1/namespaces/default/pods"
@@ -30,18 +35,6 @@ STATEFUL_SETS = "/apis/apps/v1/namespaces/default/statefulsets"
 POLICIES = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies"
 RECORDS = "/api/v1/namespaces/default/secrets"
 AVAILABLE = {"pulumi.com/waitFor": "condition=Available"}
-
-
-@pytest.fixture(scope="module", name="control_plane")
-def control_plane_fixture(tmp_path_factory: pytest.TempPathFactory, binaries: Mapping[str, Path]) -> Iterator[ControlPlane]:
-    """Two nodes of eight GPUs in each of two zones, and one for the controllers."""
-    plane = ControlPlane("multi-node", tmp_path_factory.mktemp("multi-node"))
-    gpus = [
-        NodeGroup(name=f"gpu-{zone}", count=2, instance_type="p5.48xlarge", zone=zone, device_plugin="builtin") for zone in "ab"
-    ]
-    plane.start(binaries, [NodeGroup(name="cpu", cpu=16, memory="64Gi"), *gpus])
-    yield plane
-    plane.reset()
 
 
 @pytest.fixture(name="stack")

@@ -20,7 +20,6 @@ from components.security.network.reachability import Outside, Pod, reaches
 from components.security.network.surroundings import Peer, Surroundings
 from components.security.network.world import world
 from components.serving.groups import MultiNode
-from tests.rehearsal.kubernetes_fixtures import api_fixture, control_plane_fixture, pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, Program, StackUnderTest
 
 pytestmark = pytest.mark.rehearsal

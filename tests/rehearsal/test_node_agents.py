@@ -1,7 +1,6 @@
 """Charts that put device plugins onto nodes: what a release makes there, what the nodes then offer, and that it goes with it."""
 
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pulumi
@@ -13,7 +12,6 @@ from components.accelerators.nvidia import device_plugin_values, operator_values
 from components.accelerators.sharing import sharing_labels
 from components.types import NodePool
 from sandbox.control_plane import ControlPlane, NodeGroup
-from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest, options
 from tests.waiting import eventually
 
@@ -64,27 +62,6 @@ GROUPS = [
     NodeGroup(name="efa", instance_type="g6.8xlarge", labels={"pool": "efa"}),
     NodeGroup(name="system", cpu=8, memory="32Gi", labels={"pool": "system"}),
 ]
-
-
-@pytest.fixture(scope="module")
-def control_plane(tmp_path_factory: pytest.TempPathFactory, binaries: Mapping[str, Path]) -> Iterator[ControlPlane]:
-    plane = ControlPlane("agents", tmp_path_factory.mktemp("agents"))
-    plane.start(binaries, GROUPS)
-    yield plane
-    plane.reset()
-
-
-@pytest.fixture
-def api(control_plane: ControlPlane) -> Api:
-    return Api(control_plane.kubeconfig)
-
-
-@pytest.fixture
-def stack(tmp_path: Path, pulumi_bin: Path, control_plane: ControlPlane, api: Api) -> Iterator[StackUnderTest]:
-    made = StackUnderTest(tmp_path, pulumi_bin)
-    yield made
-    made.destroy()
-    assert "Error in the emulated" not in (made.log.read_text() if made.log.exists() else "")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,12 +21,16 @@ from components.types import NodePoolArgs, TaintEffect
 from components.versions import VLLM
 from sandbox.control_plane import ControlPlane, NodeGroup
 from sandbox.toolchain import ensure
-from tests.rehearsal.kubernetes_fixtures import api_fixture, pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, Program, StackUnderTest
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.rehearsal
 
+GROUPS = [
+    NodeGroup(name="cpu", cpu=16, memory="64Gi"),
+    NodeGroup(name="gpu", count=4, instance_type="p5.48xlarge", device_plugin="builtin"),
+]
+"""Four nodes of eight GPUs, and one for the controllers."""
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 SETS = "/apis/leaderworkerset.x-k8s.io/v1/namespaces/default/leaderworkersets"
 PODS = "/api/v1/namespaces/default/pods"
@@ -46,23 +50,6 @@ SERVER: ModelServerArgs = {
     "max_model_len": 8192,
     "load": {"format": "runai_streamer"},
 }
-
-
-@pytest.fixture(scope="module", name="control_plane")
-def control_plane_fixture(tmp_path_factory: pytest.TempPathFactory, binaries: Mapping[str, Path]) -> Iterator[ControlPlane]:
-    """Four nodes of eight GPUs, and one for the controllers."""
-    plane = ControlPlane("scaling", tmp_path_factory.mktemp("scaling"))
-    gpus = NodeGroup(name="gpu", count=4, instance_type="p5.48xlarge", device_plugin="builtin")
-    plane.start(binaries, [NodeGroup(name="cpu", cpu=16, memory="64Gi"), gpus])
-    yield plane
-    plane.reset()
-
-
-@pytest.fixture(name="stack")
-def stack_fixture(tmp_path: Path, pulumi_bin: Path) -> Iterator[StackUnderTest]:
-    stack = StackUnderTest(tmp_path, pulumi_bin)
-    yield stack
-    stack.destroy()
 
 
 def program(

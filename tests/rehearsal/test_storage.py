@@ -11,7 +11,6 @@ import pytest
 from components.storage import BlockStorageClass, ModelCache, ModelCacheArgs, ModelDownload, ModelDownloadArgs
 from sandbox.control_plane import ControlPlane, NodeGroup
 from tests.contracts.examples import KEY_ARN, POOL
-from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, StackUnderTest
 
 pytestmark = pytest.mark.rehearsal

@@ -16,7 +16,6 @@ from components.pods import restricted_container, restricted_pod
 from components.security import Namespace, PodSecurityLevel, PriorityClasses, PriorityClassesArgs, Tenant
 from sandbox.control_plane import ControlPlane
 from sandbox.providers.kubernetes.client import ApiError, Cluster
-from tests.rehearsal.kubernetes_fixtures import api_fixture, control_plane_fixture, pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, StackUnderTest
 from tests.waiting import eventually
 

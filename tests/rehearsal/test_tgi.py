@@ -1,7 +1,5 @@
 """A model that moves from TGI to vLLM on a real API server: both stand beside each other, and nobody is without an answer."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -14,11 +12,12 @@ from components.serving.config import ModelServerArgs
 from components.serving.tgi import TgiServer, TgiServerArgs
 from components.types import NodePoolArgs, TaintEffect
 from sandbox.control_plane import ControlPlane, NodeGroup
-from tests.rehearsal.kubernetes_fixtures import api_fixture, pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest
 
 pytestmark = pytest.mark.rehearsal
 
+GROUPS = [NodeGroup(name="gpu", count=1, instance_type="p5.48xlarge", device_plugin="builtin")]
+"""One node of eight GPUs."""
 SPACE = "/api/v1/namespaces/models"
 POOL: NodePoolArgs = {
     "name": "gpu",
@@ -27,22 +26,6 @@ POOL: NodePoolArgs = {
     "labels": {"node.kubernetes.io/instance-type": "p5.48xlarge"},
     "taints": [{"key": "nvidia.com/gpu", "value": "present", "effect": TaintEffect.NO_SCHEDULE}],
 }
-
-
-@pytest.fixture(scope="module", name="control_plane")
-def control_plane_fixture(tmp_path_factory: pytest.TempPathFactory, binaries: Mapping[str, Path]) -> Iterator[ControlPlane]:
-    """One node of eight GPUs."""
-    plane = ControlPlane("tgi", tmp_path_factory.mktemp("tgi"))
-    plane.start(binaries, [NodeGroup(name="gpu", count=1, instance_type="p5.48xlarge", device_plugin="builtin")])
-    yield plane
-    plane.reset()
-
-
-@pytest.fixture(name="stack")
-def stack_fixture(tmp_path: Path, pulumi_bin: Path, api: Api) -> Iterator[StackUnderTest]:
-    stack = StackUnderTest(tmp_path, pulumi_bin)
-    yield stack
-    stack.destroy()
 
 
 def program(plane: ControlPlane, *engines: str, **more: Any) -> Program:

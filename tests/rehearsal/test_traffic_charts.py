@@ -1,7 +1,5 @@
 """The controllers of traffic on a control plane: they come up where Pod Security is strict, and leave what Helm leaves."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -17,7 +15,6 @@ from components.routing.istio_ingress import PODS, IstioIngress
 from components.routing.private_ca import PrivateCa
 from components.versions import AWS_LOAD_BALANCER_CONTROLLER
 from sandbox.control_plane import ControlPlane, NodeGroup
-from tests.rehearsal.kubernetes_fixtures import pulumi_bin_fixture  # noqa: F401
 from tests.rehearsal.kubernetes_support import Api, Program, Run, StackUnderTest, options
 from tests.waiting import eventually
 
@@ -30,26 +27,6 @@ NAMES = (
     *("istiod", "istio-ingressgateway", "aws-load-balancer-controller"),
 )
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-
-
-@pytest.fixture(scope="module")
-def control_plane(tmp_path_factory: pytest.TempPathFactory, binaries: Mapping[str, Path]) -> Iterator[ControlPlane]:
-    plane = ControlPlane("traffic", tmp_path_factory.mktemp("traffic"))
-    plane.start(binaries, GROUPS)
-    yield plane
-    plane.reset()
-
-
-@pytest.fixture
-def api(control_plane: ControlPlane) -> Api:
-    return Api(control_plane.kubeconfig)
-
-
-@pytest.fixture
-def stack(tmp_path: Path, pulumi_bin: Path) -> Iterator[StackUnderTest]:
-    made = StackUnderTest(tmp_path, pulumi_bin)
-    yield made
-    made.destroy()
 
 
 def program(plane: ControlPlane) -> Program:
