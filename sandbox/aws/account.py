@@ -17,6 +17,7 @@ from sandbox.control_plane.files import private_directory
 from sandbox.control_plane.ports import LOOPBACK
 from sandbox.daemon import Daemon
 from sandbox.errors import SandboxError
+from sandbox.plain_http import request
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 _START_WAIT_S = 120.0
@@ -157,7 +158,7 @@ class Account:
         if endpoint is None:
             return False
         try:
-            return httpx.get(f"{endpoint}/_sandbox/health", timeout=_ANSWER_S, trust_env=False).is_success
+            return request("GET", f"{endpoint}/_sandbox/health", timeout=_ANSWER_S).is_success
         except httpx.TransportError:
             return False
 
@@ -176,7 +177,7 @@ class Account:
     def _request(self, method: str, route: str, body: Any = None) -> Any:
         url = f"{self._running().endpoint}/_sandbox/{route}"
         try:
-            response = httpx.request(method, url, json=body, timeout=_ANSWER_S, trust_env=False)
+            response = request(method, url, json=body, timeout=_ANSWER_S)
             response.raise_for_status()
         except httpx.HTTPError as error:
             raise SandboxError(f"the rehearsed account {self.name} does not answer ({error}); its log is {self.log}") from error

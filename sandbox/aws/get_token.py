@@ -14,6 +14,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from sandbox import plain_http
+
 _ROUTE = "/_eks/credentials"
 _VERSIONS = ("client.authentication.k8s.io/v1beta1", "client.authentication.k8s.io/v1")
 _NEEDED = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -71,8 +73,7 @@ def _ask(region: str, wanted: dict[str, str]) -> dict[str, str]:
     keys = Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"], os.environ.get("AWS_SESSION_TOKEN"))
     SigV4Auth(keys, "eks", region).add_auth(request)
     try:
-        # trust_env=False: a proxy of the user's environment cannot reach loopback.
-        response = httpx.post(url, content=request.data, headers=dict(request.headers), timeout=_TIMEOUT_S, trust_env=False)
+        response = plain_http.request("POST", url, content=request.data, headers=dict(request.headers), timeout=_TIMEOUT_S)
     except httpx.HTTPError as error:
         _fail(f"the rehearsal's AWS account at {url} does not answer: {error}")
     try:

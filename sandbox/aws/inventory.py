@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from sandbox.aws.backends import used
-from sandbox.secrets.account import SEEDED
+from sandbox.secrets import SEEDED
 
 _Finder: TypeAlias = Callable[[Any], Iterable[str]]
 

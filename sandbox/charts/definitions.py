@@ -5,14 +5,16 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
-from sandbox.control_plane.api import Api
 from sandbox.toolchain.modules import ModuleFiles, ensure_files
+
+if TYPE_CHECKING:  # a control plane takes as long to import as the provider that reads this
+    from sandbox.control_plane.api import Api
 
 Manifest = dict[str, Any]
 
@@ -78,7 +80,7 @@ def manifests(chart: str, of: Source) -> list[Manifest]:
     return [manifest for file in ensure_files(f"definitions-{chart}", of, quiet) for manifest in parse(file.read_text("utf-8"))]
 
 
-def install(api: Api, chart: str) -> None:
+def install(api: "Api", chart: str) -> None:
     """Makes a cluster have the definitions of a chart that somebody else installed there, of the newest version known.
 
     Raises UnavailableError and SandboxError as `manifests` does.

@@ -20,6 +20,7 @@ from sandbox.hosts.keys import key_pair
 from sandbox.hosts.openssh import ensure_sshd
 from sandbox.hosts.outfit import LOGIN_USER
 from sandbox.hosts.spec import BASTION, HostSpec
+from sandbox.plain_http import request
 from sandbox.toolchain import HOSTS, REHEARSAL, ensure
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
@@ -213,7 +214,7 @@ class Lab:
         url = f"{running.endpoint}/{route}"
         key = (self._directory / "key").read_text(encoding="utf-8")
         try:
-            response = httpx.request(method, url, json=body, headers={"Authorization": key}, timeout=_ANSWER_S, trust_env=False)
+            response = request(method, url, json=body, headers={"Authorization": key}, timeout=_ANSWER_S)
         except httpx.HTTPError as error:
             raise SandboxError(f"the rehearsed hosts of {self.name} do not answer ({error}); their log is {self.log}") from error
         if not response.is_success:

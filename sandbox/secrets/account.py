@@ -2,13 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
+from sandbox.secrets import SEEDED
 from sandbox.secrets.made_up import Inventor
 from settings.secrets import SecretsSettings, StoreKind
-
-SEEDED: Final = "made up by the rehearsal"
-"""Description of what the rehearsal puts there: nobody's leak."""
 
 
 def seed(secrets: SecretsSettings, inventor: Inventor, environment: Mapping[str, str]) -> None:

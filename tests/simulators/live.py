@@ -30,6 +30,7 @@ from components.monitoring.rules import rule_files
 from components.monitoring.scrape import CREDENTIALS
 from components.monitoring.standalone import alertmanager, prometheus
 from sandbox.control_plane import ControlPlane
+from sandbox.plain_http import request
 from sandbox.toolchain import ensure
 from tests.simulators.cluster import MONITORING, NODES, Scene, SimulatedPod, jobs, kubelet, pods, targets
 from tests.simulators.pages import Page, Silent
@@ -87,7 +88,7 @@ class Watched:
     def raise_alerts(self, alerts: Sequence[Mapping[str, str]]) -> None:
         """Tells Alertmanager of alerts with these labels, as Prometheus does."""
         url = f"http://{self.address(ALERTMANAGER)}:{PORTS[ALERTMANAGER]}/api/v2/alerts"
-        httpx.post(url, json=[{"labels": each} for each in alerts], timeout=10, trust_env=False).raise_for_status()
+        request("POST", url, json=[{"labels": each} for each in alerts], timeout=10).raise_for_status()
 
     def write_rules(self, changes: Mapping[str, AlertChange]) -> set[str]:
         """The rule files for these changes of alerts; the names of those that became different."""
@@ -102,7 +103,7 @@ class Watched:
         return changed
 
     def _get(self, path: str, **parameters: str) -> dict[str, Any]:
-        answer: dict[str, Any] = httpx.get(f"{self.url}{path}", params=parameters, timeout=10, trust_env=False).json()
+        answer: dict[str, Any] = request("GET", f"{self.url}{path}", params=parameters, timeout=10).json()
         return answer
 
 

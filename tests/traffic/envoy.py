@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
-
+from sandbox.plain_http import request
 from tests.traffic import resources
 from tests.traffic.resources import LOOPBACK, Address, Places
 from tests.traffic.translation import Object, translate
@@ -85,7 +84,7 @@ class Proxy:
         return all(values and set(values) == {str(self.version)} for values in of.values())
 
     def _ask(self, path: str) -> dict[str, Any]:
-        answer: dict[str, Any] = httpx.get(f"http://{(self.folder / 'admin').read_text()}{path}", trust_env=False).json()
+        answer: dict[str, Any] = request("GET", f"http://{(self.folder / 'admin').read_text()}{path}").json()
         return answer
 
 
