@@ -4,7 +4,7 @@ PYTHON_BIN := .venv/bin/python
 COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up preview down doctor test lint format schema lock bench
+.PHONY: help setup up preview down doctor test lint format schema docs lock bench
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1  \t/p' Makefile
@@ -43,6 +43,9 @@ lock: setup ## Write requirements*.txt, with hashes, from requirements*.in
 
 schema: setup ## Write the schema of stack files for editors
 	@$(PYTHON_BIN) -m settings > stacks/schema.json
+
+docs: setup ## Write the pages that follow from the code
+	@$(PYTHON_BIN) -m tests.pages
 
 bench: setup ## Measure, and print the tables of bench/README.md
 	@$(PYTHON_BIN) -m bench
