@@ -1,4 +1,7 @@
-"""What a rehearsal survives: an engine or a command killed at any point, and everything two people can do at once."""
+"""What a rehearsal survives: an engine or a command killed at any point, and everything two people can do at once.
+
+The tests of this file follow each other.
+"""
 
 import re
 import signal
@@ -27,7 +30,7 @@ KINDS = {
 """How many objects of each kind the stack has; a duplicate is a resource that was lost and made again."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RehearsedProject]:
     project = RehearsedProject.make(ROOT, tmp_path_factory.mktemp("faults"))
     yield project
@@ -61,70 +64,13 @@ def _account_names(project: RehearsedProject) -> list[str]:
     return [account["metadata"]["name"] for account in accounts if account["metadata"]["name"] != "default"]
 
 
-@pytest.mark.parametrize(
-    "moment", ["Namespace models-namespace creating", "Job qwen2-5-7b-prepare creating", "Deployment qwen2-5-7b-server creating"]
-)
-def test_an_engine_killed_during_up_leaves_a_stack_that_the_next_up_completes(moment: str, project: RehearsedProject) -> None:
-    process = project.start("up")
-    _wait_for(moment, process)
-    _engine_of(process).kill()
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "Traceback" not in output
-    assert re.search(r"^error: .+$", output, re.MULTILINE)
-
-    project.succeed("up")
-    assert _counts(project) == KINDS
-    assert len(_account_names(project)) == 3
-    assert "107 unchanged" in project.succeed("up")
-
-
-def test_a_killed_command_leaves_a_stack_that_the_next_up_completes(project: RehearsedProject) -> None:
-    process = project.start("up")
-    _wait_for("Job qwen2-5-7b-job creating", process)
-    engine = _engine_of(process)
-    process.kill()
-    process.communicate()
-    psutil.wait_procs([engine], timeout=30)
-
-    project.succeed("up")
-    assert _counts(project) == KINDS
-    assert "107 unchanged" in project.succeed("up")
-
-
-def test_a_second_command_is_told_who_works_on_the_stack(project: RehearsedProject) -> None:
-    first = project.start("up")
-    _wait_for("creating", first)
-    code, output = project.run("up")
-    assert code == 1
-    assert output == (
-        f"error: another rehearsal works on the stack local (process {first.pid}); "
-        f"wait until it ends, or end it with `kill {first.pid}`\n"
-    )
-    first.communicate(timeout=120)
-    assert first.returncode == 0
-
-
 def _say_that_nodes_bring_the_plugin(they_do: bool, config: dict[str, Any]) -> None:
     config["llm-platform:cluster"]["nodePools"]["l4"]["shipsDevicePlugin"] = they_do
 
 
-def _without_accelerator(config: dict[str, Any]) -> None:
-    _say_that_nodes_bring_the_plugin(True, config)
-    config["sandbox:awaitSeconds"] = 8
-
-
-def test_a_missing_accelerator_is_named(project: RehearsedProject) -> None:
-    """The stack file says that nodes bring the device plugin and they do not, so none offers the resource."""
-    project.edit(_without_accelerator)
-    code, output = project.run("up")
-    assert code == 1
-    errors = [line for line in output.splitlines() if line.startswith("error: ")]
-    assert any("Insufficient nvidia.com/gpu" in error for error in errors), errors
-
-
-def test_an_interrupt_ends_the_wait_and_the_next_up_resumes(project: RehearsedProject) -> None:
-    project.edit(_without_accelerator)
+def test_an_interrupt_ends_the_wait(project: RehearsedProject) -> None:
+    """The stack file says that nodes bring the device plugin and they do not, so none offers the accelerator."""
+    project.edit(lambda config: _say_that_nodes_bring_the_plugin(True, config))
     process = project.start("up")
     _wait_for("Insufficient nvidia.com/gpu", process)
     process.send_signal(signal.SIGINT)
@@ -134,14 +80,63 @@ def test_an_interrupt_ends_the_wait_and_the_next_up_resumes(project: RehearsedPr
     assert "Traceback" not in output
     assert time.monotonic() - started < 30
 
+
+def _without_accelerator(config: dict[str, Any]) -> None:
+    _say_that_nodes_bring_the_plugin(True, config)
+    config["sandbox:awaitSeconds"] = 8
+
+
+def test_a_missing_accelerator_is_named(project: RehearsedProject) -> None:
+    good = project.stack_file.read_text()
+    project.edit(_without_accelerator)
+    code, output = project.run("up")
+    assert code == 1
+    errors = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert any("Insufficient nvidia.com/gpu" in error for error in errors), errors
+    project.stack_file.write_text(good)
+
+
+def test_the_next_up_resumes_and_a_second_command_is_told_who_works_on_the_stack(project: RehearsedProject) -> None:
     project.edit(lambda config: _say_that_nodes_bring_the_plugin(False, config))
-    project.succeed("up")
+    first = project.start("up")
+    _wait_for("creating", first)
+    code, output = project.run("up")
+    assert code == 1
+    assert output == (
+        f"error: another rehearsal works on the stack local (process {first.pid}); "
+        f"wait until it ends, or end it with `kill {first.pid}`\n"
+    )
+    output, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, output
     assert _counts(project) == KINDS
 
 
 def test_nothing_listens_any_more_after_reset(project: RehearsedProject) -> None:
-    project.succeed("start")
     status = Counter(connection.status for process in project.processes() for connection in process.net_connections())
     assert status["LISTEN"] >= 2
     project.succeed("reset")
     assert project.processes() == []
+
+
+def test_engines_and_a_command_killed_during_up_leave_a_stack_that_the_next_up_completes(project: RehearsedProject) -> None:
+    """Each `up` goes on where the one before was killed; what one of them lost or made twice would be there in the end."""
+    for moment in ("Namespace models-namespace", "Job qwen2-5-7b-prepare", "Deployment qwen2-5-7b-server"):
+        process = project.start("up")
+        _wait_for(f"{moment} creating", process)
+        _engine_of(process).kill()
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "Traceback" not in output
+        assert re.search(r"^error: .+$", output, re.MULTILINE)
+
+    process = project.start("up")
+    _wait_for("Job qwen2-5-7b-verification creating", process)
+    engine = _engine_of(process)
+    process.kill()
+    process.communicate()
+    psutil.wait_procs([engine], timeout=30)
+
+    project.succeed("up")
+    assert _counts(project) == KINDS
+    assert len(_account_names(project)) == 3
+    assert "107 unchanged" in project.succeed("up")
