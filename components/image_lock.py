@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import yaml
 from pydantic import Field, model_validator
+
+from planner.catalog.files import load_yaml
 
 from .inputs import Model
 
@@ -68,7 +69,7 @@ class Lock(Model):
 @cache
 def lock() -> Lock:
     """The file, read once."""
-    return Lock.model_validate(yaml.safe_load(LOCK.read_text("utf-8")))
+    return Lock.model_validate(load_yaml(LOCK))
 
 
 def locked(image: str) -> str:

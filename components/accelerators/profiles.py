@@ -7,8 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, field_validator
+
+from planner.catalog.files import load_yaml
 
 from ..image_lock import locked
 from ..inputs import Model
@@ -177,6 +178,6 @@ def covers(pools: Iterable[NodePool]) -> dict[Vendor, list[NodePool]]:
 
 @cache
 def _profiles() -> Mapping[Vendor, AcceleratorProfile]:
-    raw = yaml.safe_load(Path(__file__).with_name("profiles.yaml").read_text("utf-8"))["profiles"]
+    raw = load_yaml(Path(__file__).with_name("profiles.yaml"))["profiles"]
     found = [AcceleratorProfile.model_validate(entry) for entry in raw]
     return {each.vendor: each for each in found}

@@ -4,7 +4,7 @@ import datetime
 from functools import cache
 from pathlib import Path
 
-import yaml
+from planner.catalog.files import load_yaml
 
 _NOTICE = datetime.timedelta(days=90)
 
@@ -13,7 +13,7 @@ _NEWER = "a newer one, with its dates added to components/cluster/eks_versions.y
 
 @cache
 def _versions() -> dict[str, dict[str, datetime.date]]:
-    found: dict[str, dict[str, datetime.date]] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
+    found: dict[str, dict[str, datetime.date]] = load_yaml(Path(__file__).with_suffix(".yaml"))
     return found
 
 

@@ -8,9 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from planner.catalog import instance_types
+from planner.catalog.files import load_yaml
 
 Market = Literal["onDemand", "spot"]
 
@@ -45,7 +44,7 @@ class Demand:
 
 @cache
 def _table() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
+    found: list[dict[str, Any]] = load_yaml(Path(__file__).with_suffix(".yaml"))
     return found
 
 

@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import Field
+
+from planner.catalog.files import load_yaml
 
 from ..inputs import Matching, Model
 from .engines import escaped, named
@@ -115,7 +116,7 @@ class AlertChange(Model):
 @cache
 def alerts() -> dict[str, Alert]:
     """The table by the alerts' names."""
-    entries = yaml.safe_load((Path(__file__).parent / "alerts.yaml").read_text())
+    entries = load_yaml(Path(__file__).parent / "alerts.yaml")
     return {name: Alert.model_validate(entry) for name, entry in entries.items()}
 
 

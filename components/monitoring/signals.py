@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from planner.catalog.files import load_yaml
 
 from ..inputs import Model
 
@@ -137,4 +137,4 @@ def _release(version: str | None, engine: Engine) -> tuple[int, ...]:
 
 @cache
 def _table(engine: Engine) -> Any:
-    return yaml.safe_load((Path(__file__).parent / _TABLES[engine]).read_text())
+    return load_yaml(Path(__file__).parent / _TABLES[engine])

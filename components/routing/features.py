@@ -6,8 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, model_validator
+
+from planner.catalog.files import load_yaml
 
 from ..inputs import Model
 from .config import GatewayConfig, Implementation, LoadBalancerRouteConfig, RouteConfig
@@ -75,7 +76,7 @@ class Row(Model):
 @cache
 def table() -> Mapping[Feature, Row]:
     """The file, read once."""
-    raw = yaml.safe_load(TABLE.read_text("utf-8"))
+    raw = load_yaml(TABLE)
     return {feature: Row.model_validate(raw[feature]) for feature in Feature}
 
 

@@ -6,8 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import AfterValidator, Field
+
+from planner.catalog.files import load_yaml
 
 from ..image_lock import locked
 from ..inputs import Model
@@ -141,7 +142,7 @@ def release(image: str) -> str | None:
 @cache
 def _engines() -> tuple[Engine, ...]:
     path = Path(__file__).parent / "engines" / "images.yaml"
-    return tuple(Engine.model_validate(each) for each in yaml.safe_load(path.read_text())["engines"])
+    return tuple(Engine.model_validate(each) for each in load_yaml(path)["engines"])
 
 
 def _engine(resource: str) -> Engine:

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from planner.catalog.files import load_yaml
 
 _TABLES = Path(__file__).parent / "engines"
 
@@ -18,4 +18,4 @@ def engine_table(version: str, what: str = "flags") -> Any:
         recorded = _TABLES.glob(f"vllm-[0-9]*[0-9]{suffix}.yaml")
         known = ", ".join(sorted(path.stem.removeprefix("vllm-").removesuffix(suffix) for path in recorded))
         raise ValueError(f"the {what} of vLLM {version} are not recorded; use one of {known}")
-    return yaml.safe_load(table.read_text(encoding="utf-8"))
+    return load_yaml(table)

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from planner.catalog.files import load_yaml
 
 from ..inputs import Model
 from ..secretive import looks_secret, names_secret
@@ -331,4 +331,4 @@ def _table(name: str, version: str) -> Any:
 
 @cache
 def _data(name: str) -> Any:
-    return yaml.safe_load((_HERE / name).read_text())
+    return load_yaml(_HERE / name)

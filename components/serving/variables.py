@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from planner.catalog.files import load_yaml
 
 _OF_ENGINE = "VLLM_"
 
@@ -30,4 +30,4 @@ def _instead(name: str, known: list[str]) -> str:
 
 @cache
 def _data() -> Any:
-    return yaml.safe_load((Path(__file__).parent / "variables.yaml").read_text(encoding="utf-8"))
+    return load_yaml(Path(__file__).parent / "variables.yaml")

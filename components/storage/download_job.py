@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-import yaml
+
+from planner.catalog.files import load_yaml
 
 from ..names import DNS_LABEL_MAX, fit
 from ..pods import (
@@ -83,7 +84,7 @@ def wishes(
 def vocabularies_of(model_type: str) -> tuple[Mapping[str, str], ...]:
     """What an engine for models of that type would fetch from the internet when it first answers."""
     table = Path(__file__).parent / "vocabularies.yaml"
-    return tuple(yaml.safe_load(table.read_text("utf-8")).get(model_type, ()))
+    return tuple(load_yaml(table).get(model_type, ()))
 
 
 def program(wanted: pulumi.Input[str], authorities: str | None = None) -> dict[str, pulumi.Input[str]]:

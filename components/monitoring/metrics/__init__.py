@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import yaml
 from pydantic import Field
+
+from planner.catalog.files import load_yaml
 
 from ...inputs import Model
 from ..signals import Kind
@@ -35,7 +36,7 @@ class Exporter(Model):
 def exporters() -> dict[str, Exporter]:
     """All tables, by the name of their file."""
     files = sorted(Path(__file__).parent.glob("*.yaml"))
-    return {file.stem: Exporter.model_validate(yaml.safe_load(file.read_text())) for file in files}
+    return {file.stem: Exporter.model_validate(load_yaml(file)) for file in files}
 
 
 @cache
