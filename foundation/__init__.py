@@ -1,7 +1,7 @@
 """The half of the program below the platform: a cluster that is there, or one with everything around it."""
 
 from components.mirroring import redirect
-from foundation import eks, existing, k3s
+from foundation import eks, existing
 from foundation.accelerators import equip
 from foundation.entering import callers, engine_label
 from foundation.foundation import Foundation
@@ -38,6 +38,9 @@ def lay(config: Settings, plan: StackPlan, file: str) -> Foundation:
     if on_eks := config.on_eks():
         return eks.lay(config, on_eks, plan, file)
     if on_hosts := config.on_hosts():
+        # What speaks SSH takes a tenth of a second to import; most stacks have no hosts.
+        from foundation import k3s  # noqa: PLC0415
+
         return k3s.make(config, on_hosts, file)
     if isinstance(config.cluster, ExistingClusterSettings):
         return existing.find(config.cluster, file)

@@ -84,7 +84,7 @@ class ModelBucket(PlatformComponent):
         )
 
     def _encrypted(
-        self, role: str, bucket: aws.s3.Bucket, default: dict[str, Any]
+        self, role: str, bucket: "aws.s3.Bucket", default: dict[str, Any]
     ) -> "aws.s3.BucketServerSideEncryptionConfiguration":
         return aws.s3.BucketServerSideEncryptionConfiguration(
             self.child_name(f"{role}-encryption"),
@@ -100,7 +100,7 @@ class ModelBucket(PlatformComponent):
         )
 
     def _lifecycle(
-        self, role: str, bucket: aws.s3.Bucket, expire_after_days: int | None = None
+        self, role: str, bucket: "aws.s3.Bucket", expire_after_days: int | None = None
     ) -> "aws.s3.BucketLifecycleConfiguration":
         versioning = aws.s3.BucketVersioning(
             self.child_name(f"{role}-versioning"),

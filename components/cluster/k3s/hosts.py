@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, NotRequired, TypedDict
 
-import asyncssh
 import pulumi
 from pydantic import AfterValidator, Field, model_validator
 
@@ -29,6 +28,8 @@ def _address(value: str) -> str:
 def _host_key(value: str) -> str:
     # OpenSSH refuses the signatures that a client asks for with a bare `ssh-rsa` (release notes of OpenSSH 8.8).
     if _KEY.fullmatch(value):
+        import asyncssh  # noqa: PLC0415 - a tenth of a second, for stacks that have hosts
+
         try:
             asyncssh.import_public_key(value)
         except ValueError:
