@@ -1,5 +1,13 @@
 """The platform of one stack: settings -> cluster -> platform -> models -> exports."""
 
+# ruff: noqa: E402 - what is imported after the first statement is what it is there for
+
+import gc
+
+# The SDKs are hundreds of thousands of objects that live to the end; to look through them again and again for some that do not
+# is a quarter of a preview.
+gc.set_threshold(100_000, 20, 50)
+
 from pathlib import Path
 
 import pulumi
