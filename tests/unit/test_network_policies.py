@@ -335,9 +335,16 @@ POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy"
 def test_pods_come_after_all_policies_and_before_them_they_go(recording: Recording) -> None:
     policies = {each.urn for each in recording.of(POLICY)}
     assert len(policies) == 1 + 2 * len(MODELS) + 2
+    needs = {each.urn: each.dependencies.union(*each.depends.values()) for each in recording.resources}
+
+    def before(urn: str) -> frozenset[str]:
+        return needs[urn].union(*map(before, needs[urn]))
+
     for kind in ("apps/v1:Deployment", "batch/v1:Job", "apps/v1:DaemonSet", "leaderworkerset.x-k8s.io/v1:LeaderWorkerSet"):
         for made in recording.of(f"kubernetes:{kind}"):
-            assert policies <= made.dependencies | made.depends["metadata"], made.urn
+            assert policies <= before(made.urn), made.urn
+            # As many again for every object would grow with the square of the models.
+            assert len(needs[made.urn] & policies) <= 2, made.urn
 
 
 def test_the_namespace_is_known_in_a_preview() -> None:

@@ -1,6 +1,6 @@
 """The NetworkPolicies of one namespace: nothing passes but what is named."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 import pulumi
@@ -57,12 +57,13 @@ class NetworkPolicySet(PlatformComponent):
         super().__init__(name, opts)
         self._config = config = validate(_Config, args, f"NetworkPolicySet {name}")
         self._labels = labels("network-policy", name, "security")
-        closed = self._policy(DEFAULT_DENY, default_deny(), "nothing passes that no other policy names")
         opened = {key: self._policy(key, policy_spec(each, config.dns), reasons(each)) for key, each in config.policies.items()}
+        # The last of them, and so the one that everything in the namespace waits for: each object after each policy would be as
+        # many dependencies as the product of both, and a third of a preview of a hundred models.
+        closed = self._policy(DEFAULT_DENY, default_deny(), "nothing passes that no other policy names", [*opened.values()])
         self._policies: dict[str, pulumi.Output[str]] = {key: each.metadata["name"] for key, each in opened.items()}
-        # Their namespaces repeat an input, so a preview knows the name although the objects are not there.
-        there = [each.metadata["namespace"] for each in (closed, *opened.values())]
-        self.namespace_name = known_after(config.namespace_name, *there)
+        # Its namespace repeats an input, so a preview knows the name although the object is not there.
+        self.namespace_name = known_after(config.namespace_name, closed.metadata["namespace"])
         self.policy_names = pulumi.Output.all(**self._policies)
         self.finish()
 
@@ -71,10 +72,12 @@ class NetworkPolicySet(PlatformComponent):
         """As `policy_names`, for programs: a new policy leaves the names of the others known in a preview."""
         return self._policies
 
-    def _policy(self, key: str, spec: dict[str, object], why: str) -> "kubernetes.networking.v1.NetworkPolicy":
+    def _policy(
+        self, key: str, spec: dict[str, object], why: str, after: Sequence[pulumi.Resource] = ()
+    ) -> "kubernetes.networking.v1.NetworkPolicy":
         return kubernetes.networking.v1.NetworkPolicy(
             self.child_name(key),
             metadata={"namespace": self._config.namespace_name, "labels": self._labels, "annotations": {REASONS: why}},
             spec=spec,
-            opts=self.child(),
+            opts=self.child(depends_on=after),
         )
