@@ -37,6 +37,8 @@ class Registration:
     """By input: URNs of what its value comes from."""
     outputs: dict[str, Any] = field(default_factory=dict)
     """What the provider told of it, its `id` too."""
+    aliases: tuple[Any, ...] = ()
+    """What it was called before, as the engine is told (pulumi/pulumi: proto/pulumi/alias.proto)."""
 
     @property
     def on_aws(self) -> bool:
@@ -160,6 +162,7 @@ class _Monitor(MockMonitor):
                     ignored=frozenset(request.ignoreChanges),
                     depends={key: frozenset(value.urns) for key, value in request.propertyDependencies.items()},
                     outputs={"id": response.id, **rpc.deserialize_properties(response.object, keep_unknowns=True)},
+                    aliases=tuple(request.aliases),
                 )
             )
             self._recording.events.append(("resource", request.parent))
