@@ -3,6 +3,9 @@ STACK ?= local
 PYTHON_BIN := .venv/bin/python
 COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
+# A rehearsal starts dozens of Python processes, and each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup up preview down doctor test lint format schema docs lock bench
 
