@@ -1,57 +1,72 @@
-"""`make bench`: time the commands of a rehearsal, each as a whole process, and print the table of bench/README.md."""
+"""`python -m bench`: measure, and print the tables of bench/README.md. Nothing here is a test.
 
-import argparse
-import os
-import shutil
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
+Without a command all of it is measured, which takes about half an hour; `python -m bench overhead prod --runs 3` measures one
+thing.
+"""
 
-ROOT = Path(__file__).parent.parent
+from typing import Annotated
 
-STEPS = (
-    ("control plane and nodes ready", ("start", "local")),
-    ("`up` of the stack", ("up", "local")),
-    ("`up` again, no change", ("up", "local")),
-    ("`preview`, no change", ("preview", "local")),
-    ("`refresh`", ("refresh", "local")),
-    ("`down`", ("down", "local")),
-)
+import typer
 
+from bench import planner as planning
+from bench.imports import imports as imported
+from bench.measure import machine
+from bench.overhead import overhead as compared
+from bench.rehearsal import rehearsal as rehearsed
+from bench.scaling import scaling as grown
 
-def main() -> None:
-    """Run every step in order, as often as asked, in a fresh copy of the project each time."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=3, help="how often (default 3)")
-    runs = parser.parse_args().runs
-    seconds: list[list[float]] = [[] for _ in STEPS]
-    for _ in range(runs):
-        with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-            project = Path(directory)
-            for name in ("Pulumi.yaml", "__main__.py"):
-                shutil.copy(ROOT / name, project / name)
-            shutil.copytree(ROOT / "stacks", project / "stacks")
-            for taken, (_, arguments) in zip(seconds, STEPS, strict=True):
-                taken.append(_time(project, arguments))
-    print(f"| step ({runs} runs) | min s | median s | max s |\n|---|---|---|---|")
-    for (label, _), taken in zip(STEPS, seconds, strict=True):
-        print(f"| {label} | {min(taken):.1f} | {statistics.median(taken):.1f} | {max(taken):.1f} |")
+app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+Stack = Annotated[str, typer.Argument(metavar="STACK", help="A stack of this project, e.g. prod.")]
+Runs = Annotated[int, typer.Option("--runs", min=1, help="How often.")]
 
 
-def _time(project: Path, arguments: tuple[str, ...]) -> float:
-    started = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "sandbox", *arguments],
-        cwd=project,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    return time.perf_counter() - started
+@app.callback(invoke_without_command=True)
+def everything(context: typer.Context) -> None:
+    """Measure, and print the tables of bench/README.md."""
+    if context.invoked_subcommand is None:
+        for stack in ("local", "prod"):
+            overhead(stack)
+        scaling()
+        imports()
+        for stack in ("local", "prod"):
+            rehearsal(stack)
+        planner()
+
+
+@app.command()
+def overhead(stack: Stack = "prod", runs: Runs = 5) -> None:
+    """Compare a preview with that of a flat program that asks for the same resources, in pairs."""
+    _show(compared(stack, runs))
+
+
+@app.command()
+def scaling() -> None:
+    """Preview stacks of 1 to 200 models and of 1 to 50 node pools."""
+    _show(grown())
+
+
+@app.command()
+def imports(runs: Runs = 5) -> None:
+    """Import parts of the program in fresh interpreters."""
+    _show(imported(runs))
+
+
+@app.command()
+def rehearsal(stack: Stack = "local", runs: Runs = 3) -> None:
+    """Time the commands of a rehearsal."""
+    _show(rehearsed(stack, runs))
+
+
+@app.command()
+def planner(runs: Runs = 20) -> None:
+    """Time the capacity planner."""
+    _show(planning.measured(runs))
+
+
+def _show(table: str) -> None:
+    typer.echo(f"{table}\n\n{machine()}\n")
 
 
 if __name__ == "__main__":
-    main()
+    app()

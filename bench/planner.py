@@ -1,6 +1,5 @@
-"""`python -m bench.planner`: time the capacity planner beside its figures, and print the table of bench/README.md."""
+"""How long the capacity planner takes, beside its figures."""
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -38,11 +37,8 @@ class Row:
         return f"| {self.label} | {figure} | {min(self.taken):.2f} | {median:.2f}{missed} | {max(self.taken):.2f} |"
 
 
-def main() -> None:
-    """Time every step as often as asked."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=20, help="how often (default 20)")
-    runs = parser.parse_args().runs
+def measured(runs: int) -> str:
+    """The table of every step, each as often as asked."""
     rows = [_import(runs)]
     card = device(accelerator("NVIDIA H200"))
     for name in MODELS:
@@ -53,9 +49,8 @@ def main() -> None:
             label = f"`fit` of {name}, {options.tensor_parallel_size}x{options.pipeline_parallel_size}"
             rows.append(Row(label, 1.0, _repeated(50 * runs, _fitting(planned, card, options))))
         rows.append(Row(f"search for {name}, all instance types", 50.0, _repeated(runs, _searching(planned))))
-    print(f"| planner ({runs} runs) | figure ms | min ms | median ms | max ms |\n|---|---|---|---|---|")
-    for row in rows:
-        print(row.line())
+    head = f"| planner ({runs} runs) | figure ms | min ms | median ms | max ms |\n|---|---|---|---|---|"
+    return "\n".join([head, *(row.line() for row in rows)])
 
 
 def _import(runs: int) -> Row:
@@ -92,7 +87,3 @@ def _repeated(count: int, step: Callable[[], object]) -> list[float]:
         step()
         taken.append((time.perf_counter() - started) * 1000)
     return taken
-
-
-if __name__ == "__main__":
-    main()
