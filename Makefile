@@ -52,4 +52,3 @@ docs: setup ## Write the pages that follow from the code
 
 bench: setup ## Measure, and print the tables of bench/README.md
 	@$(PYTHON_BIN) -m bench
-	@$(PYTHON_BIN) -m bench.planner
