@@ -36,7 +36,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     taint = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
     groups = [
         NodeGroup(name="system", cpu=8, memory="32Gi"),
-        NodeGroup(name="l4", instance_type="g6.xlarge", taints=[taint]),
+        NodeGroup(name="l4", instance_type="g6.xlarge", device_plugin="builtin", taints=[taint]),
     ]
     plane.start(ensure(BINARIES), groups)
     yield Api(plane.kubeconfig)
@@ -61,7 +61,7 @@ def consumer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
                 command = [str(node()), str(_HERE / "inline.mjs"), str(node_project(project, directory))]
             except MissingError as error:
                 pytest.skip(str(error))
-    return Consumer(command, directory, ensure(("pulumi",))["pulumi"], environment)
+    return Consumer(command, directory, ensure(("pulumi",))["pulumi"], environment, by_plugin=language != "python")
 
 
 @pytest.fixture(scope="session")

@@ -35,15 +35,23 @@ class Consumer:
     """A project with what runs it."""
 
     command: list[str]
-    """Takes the work directory as its last argument, steps on its standard input; prints what came of them."""
+    """Ends in the project's directory. Takes a work directory as one more argument and steps on its standard input; prints what
+    came of them."""
     directory: Path
     """For the engine's state and the stack's configuration."""
     pulumi: Path
     environment: Mapping[str, str]
+    by_plugin: bool = False
+    """Whether the engine asks the plugin for its components, which has keys as the schema does."""
+
+    def refusal(self, component: str, name: str, sentence: str) -> str:
+        """How an error of a component begins with that sentence; `{key}` in it is the key maxModelLen as the language has it."""
+        told = f"{component} {name}: {sentence.format(key='maxModelLen' if self.by_plugin else 'max_model_len')}"
+        return f"llm-platform:index:{component} resource '{name}' has a problem: {told}" if self.by_plugin else told
 
     def run(self, *steps: Step) -> list[Outcome]:
         """The steps one after another, in one process."""
-        state, work = self.directory / "state", self.directory / "work"
+        state, work = self.directory / "state", self.directory / f"work-{Path(self.command[-1]).name}"
         for folder in (state, work):
             folder.mkdir(exist_ok=True)
         path = [str(ROOT / "plugin/bin"), str(EMULATED), str(self.pulumi.parent), os.environ["PATH"]]
@@ -58,6 +66,7 @@ class Consumer:
                 **os.environ,
                 "PULUMI_BACKEND_URL": state.as_uri(),
                 "PULUMI_CONFIG_PASSPHRASE": "test",
+                "LLM_PLATFORM_AWAIT_SECONDS": "60",
                 "PULUMI_ERROR_OUTPUT_STRING": "1",
                 "PULUMI_SKIP_UPDATE_CHECK": "true",
                 "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
