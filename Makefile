@@ -44,8 +44,9 @@ lock: setup ## Write requirements*.txt, with hashes, from requirements*.in
 	@$(COMPILE) requirements-dev.in -o requirements-dev.txt
 	@$(COMPILE) requirements.in -c requirements-dev.txt -o requirements.txt
 
-schema: setup ## Write the schema of stack files for editors
+schema: setup ## Write the schemas of stack files and of the plugin
 	@$(PYTHON_BIN) -m settings > stacks/schema.json
+	@$(PYTHON_BIN) -m plugin.provider > plugin/schema.json
 
 docs: setup ## Write the pages that follow from the code
 	@$(PYTHON_BIN) -m tests.pages
