@@ -29,7 +29,7 @@ doctor: setup ## Say which tools are there
 
 test: setup ## Set up everything and run all tests
 	@$(PYTHON_BIN) -m sandbox tools
-	@$(PYTHON_BIN) -m pytest -n logical --maxprocesses 4 --dist loadfile
+	@$(PYTHON_BIN) -m pytest -n auto --dist loadfile
 
 lint: setup ## Check style and types
 	@.venv/bin/ruff check .

@@ -28,6 +28,12 @@ def root() -> Path:
     return ROOT
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: half of their time rehearsals wait for controllers. Four need 16 GiB of memory."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores + 1, 4)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that rehearse come first: of those that take minutes none is to begin when the other cores have nothing left."""
     rehearse = {item.path for item in items if item.get_closest_marker("rehearsal")}

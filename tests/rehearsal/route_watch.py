@@ -17,6 +17,9 @@ import httpx
 
 from sandbox.control_plane.api import Api
 
+_NOT_YET = (httpx.codes.NOT_FOUND, httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+"""The kind is not defined yet, or the server is still making room for its objects. What happens meanwhile is seen afterwards."""
+
 Object = Mapping[str, Any]
 Name = tuple[str, str]
 """Namespace and name."""
@@ -78,8 +81,8 @@ def watching(api: Api, namespace: str, route: str) -> Iterator[list[Gap]]:
 
 def _list(client: httpx.Client, path: str, seen: _Seen) -> None:
     response = client.get(path)
-    if response.status_code == httpx.codes.NOT_FOUND:
-        return  # the kind is not defined yet
+    if response.status_code in _NOT_YET:
+        return
     response.raise_for_status()
     content = response.json()
     seen.events += [(int(item["metadata"]["resourceVersion"]), True, item) for item in content["items"]]
@@ -89,6 +92,9 @@ def _list(client: httpx.Client, path: str, seen: _Seen) -> None:
 def _watch(client: httpx.Client, path: str, seen: _Seen) -> None:
     query = {"watch": "true", "resourceVersion": str(seen.version), "timeoutSeconds": "1"}
     response = client.get(path, params=query, timeout=30)
+    if response.status_code in _NOT_YET:
+        time.sleep(0.05)
+        return
     response.raise_for_status()
     for line in response.text.splitlines():
         event = json.loads(line)
