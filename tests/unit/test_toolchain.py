@@ -682,7 +682,7 @@ def test_interrupted_build_leaves_no_half_program_and_the_next_run_finishes(mach
         wait_until(lambda: (machine.tools.parent / "logs").is_dir() and bool(machine.go_calls()) and machine.leftovers() != [])
         time.sleep(0.2)
         process.send_signal(how)
-        process.communicate(timeout=20)
+        process.communicate(timeout=120)
     finally:
         process.kill()
     builder = machine.go_calls()[0]["pid"]
