@@ -34,7 +34,10 @@ def _refusal(provider: PlatformProvider, inputs: dict[str, Any]) -> str:
 
 
 def test_a_component_is_made_of_what_other_languages_write(provider: PlatformProvider) -> None:
-    recording: Recording = record(lambda: provider.construct("room", ROOM, GIVEN) and None)
+    def program() -> None:
+        provider.construct("room", ROOM, GIVEN)
+
+    recording: Recording = record(program)
     made = recording.one("kubernetes:core/v1:Namespace")
     assert made.parent == recording.one(ROOM).urn
     assert made.inputs["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
