@@ -14,8 +14,8 @@ from components.inputs import InputError
 from report.drift.findings import findings, undeployed
 from report.drift.reading import seen
 from report.drift.rendering import as_json, as_markdown, as_table, headline
+from report.recording import ROOT
 
-ROOT = Path(__file__).parents[2]
 _out = Console(markup=False, highlight=False)
 
 

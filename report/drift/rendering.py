@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from report.drift.findings import Finding
+from report.markdown import table, text
 
 _COLUMNS = ("resource", "field", "was deployed", "is now", "whose", "what to do")
 
@@ -42,8 +43,8 @@ def as_markdown(stack: str, found: Sequence[Finding], undeployed: Sequence[str])
     drift = [finding for finding in found if not finding.known]
     lines = [f"<!-- llm-platform drift {stack} -->", f"### {headline(stack, found, undeployed)}", ""]
     if drift:
-        lines += [f"| {' | '.join(_COLUMNS)} |", "|" + " --- |" * len(_COLUMNS)]
-        lines += [f"| {' | '.join(map(_cell, _cells(finding)))} |" for finding in drift]
+        # What to do is this program's own Markdown; all else others have written.
+        lines.append(table(_COLUMNS, [(*map(text, _cells(finding)[:-1]), finding.remedy) for finding in drift]))
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -65,9 +66,3 @@ def headline(stack: str, found: Sequence[Finding], undeployed: Sequence[str]) ->
 
 def _cells(finding: Finding) -> tuple[str, ...]:
     return finding.resource, finding.field or finding.kind, finding.wanted, finding.found, finding.owner, finding.remedy
-
-
-def _cell(text: str) -> str:
-    """Text that stays in its cell, mentions nobody and makes no markup."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("@", "@\u200b")
-    return text.replace("*", "\\*").replace("_", "\\_").replace("[", "\\[") if "`" not in text else text

@@ -15,8 +15,7 @@ from rich.text import Text
 import settings
 from components.inputs import InputError
 from report.leaks.aws import left
-
-ROOT = Path(__file__).parents[2]
+from report.recording import ROOT
 
 
 def leaks(

@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 from policy_pack.rule import Level
 from policy_pack.rules import RULES
+from report.markdown import bold, code, fenced, folded, table, text
 from report.preview.differences import lines
 from report.preview.figures import Delta, PlanChange, deltas, plan_changes
-from report.preview.markdown import bold, code, fenced, folded, table, text
 from report.preview.meaning import Meaning, Weight, meanings
-from report.preview.model import Change, Op, Preview, Violation
+from report.preview.model import Change, Op, Preview, Violation, kind_and_name
 
 LIMIT = 65_536
 """What GitHub's refusal of a longer comment names, in characters; measured it is four times that, in bytes of UTF-8
@@ -200,8 +200,7 @@ def _ended(sentence: str) -> str:
 
 
 def _where(urn: str) -> str:
-    *_, token, name = (urn or "::").split("::")
-    kind = token.rpartition("$")[2].rpartition(":")[2]
+    kind, name = kind_and_name(urn or "::")
     return "the stack" if kind in ("", "Stack") else f"{text(kind)} {code(name)}"
 
 

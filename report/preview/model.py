@@ -18,6 +18,12 @@ class Op(StrEnum):
     """It stays where it is and is managed no longer."""
 
 
+def kind_and_name(urn: str) -> tuple[str, str]:
+    """What a URN is of, e.g. `("ModelServer", "qwen")`."""
+    *_, token, name = urn.split("::")
+    return token.rpartition("$")[2].rpartition(":")[2], name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """One resource that does not stay as it is."""
@@ -54,8 +60,7 @@ class Change:
     @property
     def component(self) -> tuple[str, str]:
         """The kind and the name of what it belongs to, e.g. `("ModelServer", "qwen")`."""
-        *_, token, name = (self.parent or "::").split("::")
-        return token.rpartition("$")[2].rpartition(":")[2], name
+        return kind_and_name(self.parent or "::")
 
     @property
     def is_component(self) -> bool:

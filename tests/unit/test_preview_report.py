@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from components.inputs import InputError
 from report import __main__ as report
+from report.markdown import code, fenced, table, text
 from report.preview import LIMIT, Preview, comment, read
 from report.preview.comment import marker
-from report.preview.markdown import code, fenced, table, text
 from tests.conftest import ROOT
 
 RECORDED = ROOT / "tests/preview_fixtures"
