@@ -3,15 +3,12 @@
 
 def percent(share: float) -> str:
     """A share of 1, with as many digits as small ones need: 12 %, 4.9 %, 0.02 %."""
-    value = 100 * share
-    if value == 0 or value >= 9.95:
-        return f"{value:.0f} %"
-    return f"{value:.1f} %" if value >= 0.95 else f"{value:.2g} %"
+    return f"{_hundredths(share)} %"
 
 
 def points(difference: float) -> str:
-    """A difference of shares."""
-    return f"{100 * difference:.2g} points"
+    """A difference of shares: 12 points, 4.9 points."""
+    return f"{_hundredths(difference)} points"
 
 
 def seconds(value: float) -> str:
@@ -22,3 +19,10 @@ def seconds(value: float) -> str:
 def requests(count: float) -> str:
     """1,812 requests."""
     return f"{count:,.0f} request{'' if round(count) == 1 else 's'}"
+
+
+def _hundredths(share: float) -> str:
+    value = 100 * share
+    if value == 0 or value >= 9.95:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 0.95 else f"{value:.2g}"

@@ -76,7 +76,9 @@ class Component:
 
 
 def server_url(ports: Mapping[str, int]) -> str:
-    """Where the API server answers."""
+    """Where the API server answers. Raises SandboxError where none was started, or it is deleted."""
+    if "kube-apiserver" not in ports:
+        raise SandboxError("the control plane was never started, or is deleted; `python -m sandbox start` starts it")
     return f"https://{LOOPBACK}:{ports['kube-apiserver']}"
 
 

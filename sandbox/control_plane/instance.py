@@ -75,7 +75,7 @@ class ControlPlane:
 
     @property
     def server(self) -> str:
-        """Where the API server answers. Raises KeyError before the first start."""
+        """Where the API server answers. Raises SandboxError before the first start."""
         return server_url(Record.load(self._layout.record).ports)
 
     def connect(self, timeout_s: float = 5.0) -> Api:

@@ -74,5 +74,5 @@ class Kubelets:
     def _notice(self, host: Host) -> None:
         node = self._nodes.get(host.name)
         if node and not self.reports(host.name) and not self._ended.is_set():
-            with suppress(SandboxError, KeyError), self._plane.connect(timeout_s=2.0) as api:
+            with suppress(SandboxError), self._plane.connect(timeout_s=2.0) as api:
                 nodes.stop(api, node)

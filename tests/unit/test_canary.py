@@ -15,6 +15,7 @@ from report.canary import Decision, Measured, Rollout, Verdict, decide, edit_for
 from report.canary.edit import with_value
 from report.canary.measuring import Histogram
 from report.canary.proportions import Share
+from report.canary.units import percent, points
 
 RULES = read_rules()
 ROLLOUT = Rollout(
@@ -28,6 +29,13 @@ ROLLOUT = Rollout(
     slo=Slo(time_to_first_token_s=2.5, inter_token_latency_s=0.25),
     generates=True,
 )
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0, "0"), (0.0014, "0.14"), (0.0375, "3.8"), (0.0996, "10"), (0.55, "55"), (0.998, "100"), (1, "100")]
+)
+def test_shares_are_said_with_as_many_digits_as_small_ones_need(share: float, said: str) -> None:
+    assert (percent(share), points(share)) == (f"{said} %", f"{said} points")
 
 
 # Shares of few requests, as the papers that the formulas are from compute them: both sides with 95 %, so each with 97.5 %.
