@@ -13,7 +13,7 @@ from components.cluster.karpenter_pools import CapacityType
 from components.cluster.quotas import Demand, Market, Quota, demands, not_offered, shortages
 from components.inputs import InputError
 from settings.clusters import EksPoolSettings, ManagedPoolSettings
-from settings.sections import OnEks
+from settings.eks import OnEks
 
 
 def check(eks: OnEks, provider: aws.Provider, file: str) -> None:

@@ -29,7 +29,8 @@ from planner.stack import StackPlan
 from planner.timeouts import karpenter_consolidate_after_seconds
 from settings.cache import CacheKind
 from settings.clusters import KarpenterPoolSettings, ManagedPoolSettings
-from settings.sections import OnEks, Settings
+from settings.eks import OnEks
+from settings.sections import Settings
 from settings.tenants import tenant_principals
 
 NETWORK = "network"

@@ -1,15 +1,17 @@
 """How nodes come to offer their accelerators."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
 
 from components.accelerators.profiles import Owner, Vendor, covers, profile, profile_of
-from components.accelerators.rules import Support
+from components.accelerators.rules import Support, check_owners, check_support
+from components.accelerators.smoke_test import check_smoke
 from components.inputs import Model
 from components.types import NodePool
+from settings.checking import at, inside
 
 
 class SmokeTests(StrEnum):
@@ -117,3 +119,19 @@ class AcceleratorSettings(Model):
                     image=self.image(vendor),
                 )
         return found
+
+
+def check_accelerators(settings: AcceleratorSettings, pools: Sequence[NodePool]) -> None:
+    """Raise ValueError for accelerators that two would offer or nobody can test, and for vendors that no pool has."""
+    supports = settings.supports(pools)
+    for support in supports.values():
+        inside(f"accelerators.vendors.{support.vendor}", check_support, support)
+    at("accelerators.vendors", check_owners, list(supports.values()))
+    vendors = {pool.name: profile_of(pool.accelerator.resource).vendor for pool in pools if pool.accelerator}
+    for pool in pools:
+        if smoke := settings.smoke(pool):
+            inside(f"accelerators.vendors.{vendors[pool.name]}.smokeTest", check_smoke, pool, smoke.image, smoke.command)
+    if unused := sorted(settings.vendors.keys() - vendors.values()):
+        raise ValueError(
+            f"accelerators.vendors.{unused[0]}: no pool has its accelerators; remove it, or add a pool to cluster.nodePools"
+        )

@@ -1,7 +1,6 @@
 """All sections of a stack file, and what has to fit together."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -9,27 +8,18 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from components.accelerators.profiles import profile_of
-from components.accelerators.rules import check_owners, check_support
-from components.accelerators.smoke_test import check_smoke
-from components.cluster.addressing import check_cidr, subnets
 from components.cluster.contract import Brought
-from components.cluster.eks_access import check_principals, check_public_access
-from components.cluster.eks_addons import check_addons
-from components.cluster.endpoints import check_endpoints
-from components.cluster.images import ami_type, check_release
-from components.cluster.network import NatGateways
 from components.inputs import Model
 from components.monitoring.programs import PORTS, PROMETHEUS
 from components.scaling import ScalerKind
 from components.security.network.addresses import HTTPS
 from components.types import DnsLabel
 from policy_pack.choices import Policies
-from settings.accelerators import AcceleratorSettings
+from settings.accelerators import AcceleratorSettings, check_accelerators
 from settings.apps import AppSettings, app_uses, check_apps
 from settings.aws import AwsSettings, NetworkSettings, StorageSettings
-from settings.checking import at, inside
-from settings.clusters import EksClusterSettings, ExistingClusterSettings, KarpenterPoolSettings, ManagedPoolSettings
+from settings.clusters import EksClusterSettings, ExistingClusterSettings, KarpenterPoolSettings
+from settings.eks import OnEks, check_eks
 from settings.k3s import K3sClusterSettings
 from settings.logs import LogsSettings, LokiSettings, TracesSettings
 from settings.mirror import MirrorSettings, check_mirror
@@ -58,16 +48,6 @@ class NamespaceSettings(Model):
     def roles(self) -> dict[str, str]:
         """Each by its setting."""
         return {to_camel(field): str(getattr(self, field)) for field in type(self).model_fields}
-
-
-@dataclass(frozen=True)
-class OnEks:
-    """The sections of a stack that makes its cluster on EKS."""
-
-    aws: AwsSettings
-    network: NetworkSettings
-    cluster: EksClusterSettings
-    storage: StorageSettings
 
 
 class Settings(Model):
@@ -285,67 +265,14 @@ class Settings(Model):
         return self
 
     @model_validator(mode="after")
-    def _network_can_be_made(self) -> "Settings":
+    def _eks_can_be_made(self) -> "Settings":
         if eks := self.on_eks():
-            network = eks.network
-            at("network.cidr", check_cidr, network.cidr, network.peer_cidrs)
-            at("network.cidr", subnets, network.cidr, network.zones)
-            at(
-                "network.interfaceEndpoints",
-                check_endpoints,
-                network.interface_endpoints,
-                network.nat_gateways is not NatGateways.NONE,
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _cluster_can_be_made(self) -> "Settings":
-        if eks := self.on_eks():
-            cluster = eks.cluster
-            inside("cluster", check_principals, cluster.admin_principals, cluster.viewer_principals)
-            inside("cluster", check_public_access, cluster.public_access_cidrs)
-            inside("cluster", check_addons, tuple(eks.storage.file_systems()), cluster.addon_versions)
-            for name, pool in cluster.node_pools.items():
-                at(f"cluster.nodePools.{name}", check_release, pool.image, cluster.kubernetes_version)
-                if isinstance(pool, ManagedPoolSettings):
-                    at(f"cluster.nodePools.{name}", pool.named(name).check_zones, pool.zones or eks.network.zones)
-            at("cluster.system", check_release, cluster.system.image, cluster.kubernetes_version)
-            at("cluster.system", ami_type, cluster.system.image.family, cluster.system.instance_types)
-        return self
-
-    @model_validator(mode="after")
-    def _zones_are_there(self) -> "Settings":
-        eks = self.on_eks()
-        if not eks:
-            return self
-        for zone in eks.network.zones:
-            if zone[:-1] != eks.aws.region:
-                raise ValueError(f"network.zones: {zone} is not in aws.region {eks.aws.region}; use e.g. {eks.aws.region}a")
-        named = {f"cluster.nodePools.{name}.zones": pool.zones or () for name, pool in eks.cluster.node_pools.items()}
-        if eks.storage.lustre:
-            named["storage.lustre.zone"] = (eks.storage.lustre.zone,)
-        for key, zones in named.items():
-            for zone in zones:
-                if zone not in eks.network.zones:
-                    raise ValueError(f"{key}: {zone} is not a zone of network.zones; use one of {', '.join(eks.network.zones)}")
+            check_eks(eks)
         return self
 
     @model_validator(mode="after")
     def _accelerators_have_one_owner(self) -> "Settings":
-        pools = [self.cluster.pool(name) for name in self.cluster.node_pools]
-        supports = self.accelerators.supports(pools)
-        for support in supports.values():
-            inside(f"accelerators.vendors.{support.vendor}", check_support, support)
-        at("accelerators.vendors", check_owners, list(supports.values()))
-        tested = {profile_of(pool.accelerator.resource).vendor for pool in pools if pool.accelerator}
-        for pool in pools:
-            if smoke := self.accelerators.smoke(pool):
-                vendor = profile_of(pool.accelerator.resource if pool.accelerator else "").vendor
-                inside(f"accelerators.vendors.{vendor}.smokeTest", check_smoke, pool, smoke.image, smoke.command)
-        if unused := sorted(self.accelerators.vendors.keys() - tested):
-            raise ValueError(
-                f"accelerators.vendors.{unused[0]}: no pool has its accelerators; remove it, or add a pool to cluster.nodePools"
-            )
+        check_accelerators(self.accelerators, [self.cluster.pool(name) for name in self.cluster.node_pools])
         return self
 
     @model_validator(mode="after")
