@@ -15,11 +15,12 @@ from components.routing import (
     PrivateCa,
     Route,
 )
-from components.routing.config import AuthArgs, GatewayArgs, IssuerArgs, VersionArgs
+from components.routing.config import AuthArgs, GatewayArgs, IssuerArgs
 from components.routing.controllers import TrafficControllerArgs
 from components.routing.envoy_gateway_controller import EnvoyGatewayControllerArgs
 from components.routing.istio_controller import IstioControllerArgs
 from components.routing.private_ca import ISSUER_KIND
+from components.routing.route_config import VersionArgs
 from components.serving import ModelServer
 from components.serving.tgi import TgiServer
 from foundation import Foundation, MadeSecrets, Namespaces

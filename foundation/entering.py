@@ -1,6 +1,6 @@
 """How requests from outside come to the models and apps of a stack: what policies and load balancers have to know."""
 
-from components.routing.config import LoadBalancerArgs
+from components.routing.route_config import LoadBalancerArgs
 from components.security.network.app_flows import AppFlows, caller
 from components.security.network.flows import SERVER as VLLM
 from components.security.network.flows import server

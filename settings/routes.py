@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from components.cluster.contract import Brought
 from components.monitoring.facts import Track
-from components.routing.config import Version, check_versions
 from components.routing.features import Feature, check_features, wanted
+from components.routing.route_config import Version, check_versions
 from components.serving.groups import Task
 from settings.traffic import RouteSettings, RoutingKind, TrafficSettings
 

@@ -7,7 +7,7 @@ import pulumi
 from pydantic import AfterValidator, Field, model_validator
 
 from ..inputs import InputText, Model
-from ..routing.config import LoadBalancer, LoadBalancerArgs
+from ..routing.route_config import LoadBalancer, LoadBalancerArgs
 from ..serving.arguments import PORT as MODEL_PORT
 from ..serving.groups import VariableName
 from ..types import DnsLabel, NodePool, NodePoolArgs

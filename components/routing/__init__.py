@@ -2,7 +2,7 @@
 
 from .aws_load_balancer_controller import AwsLoadBalancerController, AwsLoadBalancerControllerArgs
 from .cert_manager import CertManager
-from .config import GatewayArgs, Implementation, RouteArgs
+from .config import GatewayArgs, Implementation
 from .controllers import TrafficControllerArgs
 from .envoy_gateway_controller import EnvoyGatewayController, EnvoyGatewayControllerArgs
 from .gateway import Gateway
@@ -11,6 +11,7 @@ from .istio_ingress import IstioIngress, IstioIngressArgs
 from .mesh import Mesh, MeshArgs
 from .private_ca import PrivateCa, PrivateCaArgs
 from .route import Route
+from .route_config import RouteArgs
 
 __all__ = [
     "AwsLoadBalancerController",

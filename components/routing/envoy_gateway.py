@@ -13,10 +13,11 @@ import pulumi
 from ..base import PACKAGE
 from ..names import DNS_LABEL_MAX, fit
 from . import gateway_api
-from .config import Auth, GatewayConfig, RouteConfig
+from .config import Auth, GatewayConfig
 from .envoy_gateway_controller import CONTROLLER_NAME
 from .envoy_proxy import CLIENT_HEADER, envoy_proxy
 from .objects import ENVOY_GATEWAY, GATEWAY_API, KEEP_ALIVE_SECONDS, Object, whole
+from .route_config import RouteConfig
 
 _V1ALPHA1: Final = f"{ENVOY_GATEWAY}/v1alpha1"
 _RECEIVED_SECONDS: Final = 300

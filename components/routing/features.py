@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 from planner.catalog.files import load_yaml
 
 from ..inputs import Model
-from .config import GatewayConfig, Implementation, LoadBalancerRouteConfig, RouteConfig
+from .config import GatewayConfig, Implementation
+from .route_config import LoadBalancerRouteConfig, RouteConfig
 
 TABLE = Path(__file__).parent / "features.yaml"
 NAMES: Mapping[Implementation, str] = {

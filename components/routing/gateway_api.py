@@ -12,8 +12,9 @@ import pulumi
 from ..serving.arguments import PORT
 from . import load_balancers
 from .certificates import certificate, certificate_secret
-from .config import GatewayConfig, RouteConfig, Rule, Version
+from .config import GatewayConfig
 from .objects import GATEWAY_API, INFERENCE, Object, whole
+from .route_config import RouteConfig, Rule, Version
 
 HTTP: Final = 80
 HTTPS: Final = 443

@@ -12,11 +12,12 @@ import pulumi
 from ..names import DNS_LABEL_MAX, fit
 from ..serving.groups import Task
 from .certificates import certificate, certificate_secret
-from .config import GatewayConfig, Jwt, RouteConfig, Rule
+from .config import GatewayConfig, Jwt
 from .gateway_api import HTTP, HTTPS, REMOVED_HEADERS
 from .istio_limits import limits
 from .objects import KEEP_ALIVE_SECONDS, Object, whole
 from .paths import allowed_paths
+from .route_config import RouteConfig, Rule
 
 _NETWORKING: Final = "networking.istio.io/v1"
 _FILTERS: Final = "networking.istio.io/v1alpha3"

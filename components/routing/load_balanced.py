@@ -9,8 +9,8 @@ from typing import Final
 from ..names import DNS_LABEL_MAX, fit
 from ..serving.arguments import PORT
 from . import load_balancers
-from .config import LoadBalancerRouteConfig
 from .objects import Object, whole
+from .route_config import LoadBalancerRouteConfig
 
 HTTP: Final = 80
 HTTPS: Final = 443

@@ -9,19 +9,11 @@ from ..base import PlatformComponent
 from ..inputs import InputError, validate
 from ..ordering import known_after
 from . import envoy_gateway, gateway_api, istio, load_balanced
-from .config import (
-    GatewayRef,
-    Host,
-    Implementation,
-    LoadBalancer,
-    LoadBalancerRouteConfig,
-    RouteArgs,
-    RouteConfig,
-    RouteFields,
-)
+from .config import GatewayRef, Host, Implementation
 from .features import check_features, of_route
 from .load_balancers import LONGEST_TLS_IDLE
 from .objects import Object, make
+from .route_config import LoadBalancer, LoadBalancerRouteConfig, RouteArgs, RouteConfig, RouteFields
 
 
 class _Config(RouteFields):

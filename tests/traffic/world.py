@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from components.routing.config import GatewayArgs, GatewayConfig, Implementation, RouteArgs, RouteConfig
+from components.routing.config import GatewayArgs, GatewayConfig, Implementation
 from components.routing.envoy_gateway import gateway_objects, route_objects
+from components.routing.route_config import RouteArgs, RouteConfig
 from tests.traffic.certificates import pair, serving, trusting
 from tests.traffic.client import Reply, request, send
 from tests.traffic.engine import Engine, Seen, Turn, engine

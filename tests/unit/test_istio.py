@@ -13,9 +13,10 @@ import yaml
 from syrupy.assertion import SnapshotAssertion
 
 from components.routing import istio
-from components.routing.config import GatewayConfig, Implementation, RouteConfig
+from components.routing.config import GatewayConfig, Implementation
 from components.routing.istio_mesh import NAMESPACE_LABELS, PROBES_FROM, TUNNEL_PORT, in_mesh, mesh_objects
 from components.routing.objects import Object
+from components.routing.route_config import RouteConfig
 from components.security.network.manifests import policy_spec
 from components.security.network.policies import Dns, NetworkPolicyArgs, Policy
 from tests.routing_rules import Redirected, Request, Sent

@@ -18,18 +18,12 @@ from syrupy.assertion import SnapshotAssertion
 
 from components.inputs import InputError
 from components.routing import Gateway, Route, envoy_gateway, gateway_api, load_balancers
-from components.routing.config import (
-    GatewayArgs,
-    GatewayConfig,
-    Implementation,
-    LoadBalancerRouteConfig,
-    RouteArgs,
-    RouteConfig,
-)
+from components.routing.config import GatewayArgs, GatewayConfig, Implementation
 from components.routing.features import NAMES, Feature, check_features, of_gateway, of_route, table, wanted
 from components.routing.load_balanced import route_objects as balanced
 from components.routing.objects import Object
 from components.routing.paths import allowed_paths
+from components.routing.route_config import LoadBalancerRouteConfig, RouteArgs, RouteConfig
 from components.serving.groups import Task
 from components.versions import ENVOY_GATEWAY
 from sandbox.charts import definitions

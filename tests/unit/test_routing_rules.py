@@ -10,9 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from components.routing import envoy_gateway, gateway_api, istio
-from components.routing.config import GatewayConfig, Implementation, RouteConfig
+from components.routing.config import GatewayConfig, Implementation
 from components.routing.objects import Object
 from components.routing.paths import allowed_paths
+from components.routing.route_config import RouteConfig
 from components.serving.groups import Task
 from tests import routing_rules
 from tests.routing_rules import Answer, Redirected, Request, Sent
