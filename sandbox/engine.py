@@ -138,7 +138,10 @@ class Engine:
                 self._automation.up(on_output=output, on_event=heard, color=_color(), suppress_outputs=True)
             self._automation.destroy(on_output=output, on_event=heard, color=_color(), suppress_outputs=True, remove=True)
         if leaks := self.ground.leaks():
-            raise SandboxError(f"the stack is down, but left behind: {', '.join(leaks)}")
+            raise SandboxError(
+                f"the stack is down, but left behind: {', '.join(leaks)}; when you know why, forget all of it with "
+                f"`python -m sandbox reset {self.stack.name}`"
+            )
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs, secrets left out."""

@@ -17,6 +17,9 @@ from sandbox.aws.account import Account
 from sandbox.aws.clusters import clusters
 from sandbox.charts import definitions
 from sandbox.control_plane import ControlPlane, storage
+from sandbox.control_plane.api import Api
+from sandbox.control_plane.contents import objects_in
+from sandbox.control_plane.files import write_private
 from sandbox.control_plane.processes import tail
 from sandbox.controllers import load_balancers_k3s
 from sandbox.errors import SandboxError
@@ -72,6 +75,8 @@ class OnControlPlane:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._control_plane = ControlPlane(stack.name, stack.project.clusters)
+        self._fresh = self._control_plane.directory / "fresh.json"
+        """What was in the cluster before the stack."""
 
     def start(self, binaries: Mapping[str, Path]) -> None:
         self._control_plane.start(binaries, self._stack.rehearsal.nodes)
@@ -80,6 +85,8 @@ class OnControlPlane:
             load_balancers_k3s.offer(api)
             for chart in self._stack.brought:
                 definitions.install(api, chart)
+            if not self._fresh.exists():
+                write_private(self._fresh, json.dumps(_objects(api)))
 
     def stop(self) -> None:
         self._control_plane.stop()
@@ -97,7 +104,8 @@ class OnControlPlane:
         return config
 
     def leaks(self) -> list[str]:
-        return []
+        with self._control_plane.connect() as api:
+            return sorted(set(_objects(api)) - set(json.loads(self._fresh.read_text())))
 
     def status(self) -> tuple[Any, RenderableType]:
         found = self._control_plane.status()
@@ -247,3 +255,8 @@ def _has_resources(checkpoint: Path) -> bool:
         return False
     latest = json.loads(checkpoint.read_text()).get("checkpoint", {}).get("latest") or {}
     return any(resource["type"].startswith("aws:") for resource in latest.get("resources") or [])
+
+
+def _objects(api: Api) -> list[str]:
+    """What is in a cluster, but for the nodes, which are the rehearsal's own."""
+    return [each for each in objects_in(api) if not each.startswith("Node ")]

@@ -136,6 +136,17 @@ def test_a_stack_file_that_cannot_work_changes_nothing(project: RehearsedProject
     assert _items(project, DEPLOYMENTS) == before
 
 
+def test_down_tells_what_is_left(project: RehearsedProject) -> None:
+    mine = "/api/v1/namespaces/default/configmaps/mine"
+    with project.api() as api:
+        api.apply(mine, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine"}})
+    code, output = project.run("down")
+    assert code == 1
+    assert "error: the stack is down, but left behind: ConfigMap default/mine; " in output
+    with project.api() as api:
+        api.delete(mine)
+
+
 def test_down_leaves_nothing(project: RehearsedProject) -> None:
     assert project.processes() != []
     output = project.succeed("down")
