@@ -20,8 +20,8 @@ from sandbox.errors import SandboxError
 from sandbox.plain_http import request
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
-_START_WAIT_S = 120.0
-_ANSWER_S = 10.0
+_START_WAIT_S = 180.0
+_ANSWER_S = 60.0
 
 
 @dataclass(frozen=True)

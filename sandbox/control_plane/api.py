@@ -13,7 +13,7 @@ from sandbox.errors import SandboxError
 class Api:
     """A connection to one API server as one identity; close it by leaving the `with` block."""
 
-    def __init__(self, server: str, pki: Pki, user: str, timeout_s: float = 5.0) -> None:
+    def __init__(self, server: str, pki: Pki, user: str, timeout_s: float = 30.0) -> None:
         """Connects when first used; `timeout_s` holds for each call."""
         # trust_env=False: a proxy of the user's environment cannot reach loopback.
         self._client = httpx.Client(base_url=server, verify=pki.tls_context(user), timeout=timeout_s, trust_env=False)

@@ -78,7 +78,7 @@ class ControlPlane:
         """Where the API server answers. Raises SandboxError before the first start."""
         return server_url(Record.load(self._layout.record).ports)
 
-    def connect(self, timeout_s: float = 5.0) -> Api:
+    def connect(self, timeout_s: float = 30.0) -> Api:
         """A connection as administrator; `timeout_s` holds for each call. For an instance that runs."""
         return self._api(Record.load(self._layout.record), "admin", timeout_s)
 
@@ -240,7 +240,7 @@ class ControlPlane:
     def _running(self, record: Record) -> set[str]:
         return {name for name, process in record.processes.items() if processes.is_running(process)}
 
-    def _api(self, record: Record, user: str, timeout_s: float = 5.0) -> Api:
+    def _api(self, record: Record, user: str, timeout_s: float = 30.0) -> Api:
         return Api(server_url(record.ports), self._layout.pki, user, timeout_s)
 
     def _exclusive(self) -> AbstractContextManager[None]:

@@ -25,7 +25,7 @@ from sandbox.toolchain import HOSTS, REHEARSAL, ensure
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 _HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_START_WAIT_S = 120.0
+_START_WAIT_S = 180.0
 _ANSWER_S = 120.0
 
 

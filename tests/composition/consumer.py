@@ -12,7 +12,7 @@ from typing import Any
 from sandbox.plugins import EMULATED
 from tests.conftest import ROOT
 
-_SECONDS = 400
+_SECONDS = 900
 """Only a failure takes so long."""
 
 Step = tuple[str, Mapping[str, str]]
@@ -66,7 +66,7 @@ class Consumer:
                 **os.environ,
                 "PULUMI_BACKEND_URL": state.as_uri(),
                 "PULUMI_CONFIG_PASSPHRASE": "test",
-                "LLM_PLATFORM_AWAIT_SECONDS": "60",
+                "LLM_PLATFORM_AWAIT_SECONDS": "300",
                 "PULUMI_ERROR_OUTPUT_STRING": "1",
                 "PULUMI_SKIP_UPDATE_CHECK": "true",
                 "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",

@@ -23,6 +23,7 @@ LATE = 60
 @pytest.fixture
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RehearsedProject]:
     project = RehearsedProject.make(ROOT, tmp_path_factory.mktemp("faults"), "dev")
+    project.edit(lambda config: config.pop("llm-platform:monitoring"))  # nothing of it is in AWS
     yield project
     project.run("reset")
 

@@ -66,7 +66,7 @@ class Operator:
         block = re.findall(r"```sh\n# replayed\n(.*?)```", text, re.DOTALL)[number]
         command = ["bash", "-euo", "pipefail", "-c", block]
         done = subprocess.run(
-            command, cwd=self.directory, env=self.environment(), capture_output=True, text=True, check=False, timeout=300
+            command, cwd=self.directory, env=self.environment(), capture_output=True, text=True, check=False, timeout=900
         )
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
         return done.stdout

@@ -66,7 +66,7 @@ class RehearsedProject:
     def run(self, *arguments: str) -> tuple[int, str]:
         """Exit code and everything printed."""
         process = self.start(*arguments)
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=900)
         return process.returncode, output
 
     def succeed(self, *arguments: str) -> str:
@@ -105,7 +105,7 @@ class RehearsedProject:
         """What happened to the collection at that path since a resource version."""
         layout = Layout(self.root / ".sandbox" / "clusters" / self.stack)
         server = f"https://127.0.0.1:{Record.load(layout.record).ports['kube-apiserver']}"
-        with httpx.Client(base_url=server, verify=layout.pki.tls_context("admin"), trust_env=False, timeout=10) as client:
+        with httpx.Client(base_url=server, verify=layout.pki.tls_context("admin"), trust_env=False, timeout=60) as client:
             query = {"watch": "true", "resourceVersion": version, "timeoutSeconds": "1"}
             events = [json.loads(line) for line in client.get(collection, params=query).text.splitlines()]
         assert not [event for event in events if event["type"] == "ERROR"], events

@@ -105,7 +105,7 @@ def test_an_interrupted_update_is_taken_up_and_makes_nothing_twice(project: Rehe
     eventually(lambda: re.search(r'"kind": *"Job"', checkpoint.read_text().partition('"pending_operations"')[2]))
     (engine,) = [child for child in psutil.Process(process.pid).children(recursive=True) if child.name() == "pulumi"]
     engine.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
 
     told = operator.follow("interrupted-update")
     assert "something may be there that no state knows" in told

@@ -337,7 +337,7 @@ def test_a_name_is_made_as_the_stack_says(provider: AwsProvider, given: dict[str
 
 @pytest.mark.parametrize(
     ("longest", "wanted", "seconds"),
-    [(None, 0, 120), (None, 600, 600), (None, 5, 5), ("60", 600, 60), ("60", 5, 5), ("600", 0, 120)],
+    [(None, 0, 600), (None, 900, 900), (None, 5, 5), ("60", 900, 60), ("60", 5, 5), ("900", 0, 600)],
 )
 def test_how_long_is_waited(
     provider: AwsProvider, monkeypatch: pytest.MonkeyPatch, longest: str | None, wanted: float, seconds: float

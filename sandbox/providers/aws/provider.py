@@ -29,7 +29,7 @@ from sandbox.providers.host import Provider
 from sandbox.providers.properties import UNKNOWN, Path, Properties, has_unknown
 
 _POLL_S: Final = 0.1
-_WAIT_S: Final = 120.0
+_WAIT_S: Final = 600.0
 _AT_ONCE: Final = 16
 _SUFFIX: Final = 8  # a dash and seven hexadecimal digits, as the official provider appends
 

@@ -14,7 +14,7 @@ import yaml
 from sandbox.errors import SandboxError
 from sandbox.providers.kubernetes.objects import Object, Type, name_of, namespace_of
 
-_CONNECT_S: Final = 5.0
+_CONNECT_S: Final = 30.0
 _READ_S: Final = 60.0
 _OPENING: Final = threading.Lock()
 _CONNECTIONS: Final = 16  # the API server answers in milliseconds: more connections only cost more bookkeeping

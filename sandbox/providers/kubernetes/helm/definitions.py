@@ -18,7 +18,7 @@ from sandbox.providers.kubernetes.objects import Object, Type, field_manager
 from sandbox.toolchain.tools import UnavailableError
 
 _DEFINITION: Final = Type("apiextensions.k8s.io/v1", "CustomResourceDefinition")
-_WAIT_S: Final = 60.0
+_WAIT_S: Final = 300.0
 
 
 async def install(context: Context, request: Request, values: dict[str, Any], before: dict[str, Any] | None) -> None:

@@ -27,7 +27,7 @@ TYPE: Final = "kubernetes:helm.sh/v3:Release"
 LABEL: Final = "llm-platform.rehearsal/helm-release"
 _SECRET: Final = Type("v1", "Secret")
 _NAMESPACE: Final = Type("v1", "Namespace")
-_WAIT_S: Final = 60.0
+_WAIT_S: Final = 300.0
 
 
 async def check(context: Context, request: Request) -> Checked:
