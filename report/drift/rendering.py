@@ -16,7 +16,9 @@ _COLUMNS = ("resource", "field", "was deployed", "is now", "whose", "what to do"
 
 def as_table(found: Sequence[Finding]) -> RenderableType:
     """One line a difference, and below once what each kind of them asks for."""
-    table = Table(*_COLUMNS[:-1], box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in _COLUMNS[:-1]:
+        table.add_column(column, overflow="fold")  # half a name is none
     for finding in found:
         table.add_row(*map(Text, _cells(finding)[:-1]))
     remedies = dict.fromkeys((finding.known, finding.remedy) for finding in found if not finding.known)

@@ -56,7 +56,9 @@ def leaks(
     elif not found:
         print(f"{stack}: nothing is left")  # noqa: T201
     else:
-        table = Table("what", "ARN", "", "why", "what to do", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for column in ("what", "ARN", "", "why", "what to do"):
+            table.add_column(column, overflow="fold")  # half an ARN is none
         for each in found:
             table.add_row(*map(Text, (each.kind, each.arn, "leaked" if each.leaked else "kept", each.why, each.remedy)))
         Console().print(table)

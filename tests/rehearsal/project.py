@@ -86,6 +86,21 @@ class RehearsedProject:
             for step in steps
         }
 
+    def drift(self) -> dict[str, Any]:
+        """What `python -m report drift` says of the rehearsal, as JSON; ends with 1 exactly where something is nobody's."""
+        done = subprocess.run(
+            [sys.executable, "-m", "report", "drift", self.stack, "--rehearsed", "--json"],
+            cwd=self.root,
+            env={**os.environ, "PYTHONPATH": str(self.source)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode in (0, 1), done.stderr
+        said: dict[str, Any] = json.loads(done.stdout)
+        assert done.returncode == bool(said["drift"])
+        return said
+
     def account(self) -> Account:
         """The stack's emulated AWS account."""
         return Account(self.stack, self.root / ".sandbox" / "accounts")

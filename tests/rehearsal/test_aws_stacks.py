@@ -102,18 +102,28 @@ def test_a_newer_kubernetes_version_is_rolled_out_and_then_nothing_is_left_to_do
     assert staging.changes() == {}
 
 
-def test_what_an_autoscaler_does_is_no_drift(staging: RehearsedProject) -> None:
+def test_what_an_autoscaler_does_is_told_from_what_somebody_does_and_is_no_drift(staging: RehearsedProject) -> None:
     environment = staging.account().environment()
-    eks = boto3.client(
-        "eks",
-        endpoint_url=environment["AWS_ENDPOINT_URL"],
-        region_name=environment["AWS_REGION"],
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+    session = boto3.Session(
+        environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"], None, environment["AWS_REGION"]
     )
+    eks, logs = (session.client(service, endpoint_url=environment["AWS_ENDPOINT_URL"]) for service in ("eks", "logs"))
     groups = eks.list_nodegroups(clusterName="llm-staging")["nodegroups"]
     (group,) = [name for name in groups if name.startswith("cluster-system")]
     eks.update_nodegroup_config(clusterName="llm-staging", nodegroupName=group, scalingConfig={"desiredSize": 3})
+    kept = {each["logGroupName"]: each["retentionInDays"] for each in logs.describe_log_groups()["logGroups"]}
+    (flows,) = [name for name in kept if name.startswith("network-flow-log")]
+    logs.put_retention_policy(logGroupName=flows, retentionInDays=1)
+
+    said = staging.drift()
+    (found,) = said["drift"]
+    assert (found["resource"], found["field"], found["found"]) == (f"LogGroup {flows}", "retentionInDays", "1")
+    assert found["owner"] == "somebody in the account"
+    assert [(each["resource"], each["owner"]) for each in said["owned"] if each["field"] == "scalingConfig.desiredSize"] == [
+        (f"NodeGroup {group}", "an autoscaler of nodes")
+    ]
+
+    logs.put_retention_policy(logGroupName=flows, retentionInDays=kept[flows])
     staging.succeed("refresh")
     assert staging.changes() == {}
 
