@@ -148,7 +148,7 @@ def check_context(model: Model, options: Options) -> str | None:
     """Why the asked context is longer than the model was made for; None when it is not."""
     limit = model.architecture.max_positions
     if options.max_model_len and limit and options.max_model_len > limit:
-        return f"max_model_len {options.max_model_len} exceeds the {limit} positions of the model; use {limit} or less"
+        return f"a context of {options.max_model_len} tokens exceeds the {limit} positions of the model; use {limit} or less"
     return None
 
 

@@ -127,7 +127,7 @@ MISTAKES: list[tuple[str, object, str]] = [
     (
         f"{MODEL}/maxModelLen",
         65536,
-        "models.qwen2-5-7b: max_model_len 65536 exceeds the 32768 positions of the model; use 32768 or less",
+        "models.qwen2-5-7b: a context of 65536 tokens exceeds the 32768 positions of the model; use 32768 or less",
     ),
     (
         f"{POOL}/accelerator/product",

@@ -170,7 +170,7 @@ def test_batch_runs_as_a_process() -> None:
             "missing.json: cannot be read (No such file or directory); give the config.json of a Hugging Face repository",
         ),
         ([*PLAN, "--profile", "fast"], "'fast' is not a profile; use one of balanced, throughput, latency, long-context"),
-        ([*PLAN, "--context", "50000"], "max_model_len 50000 exceeds the 40960 positions of the model; use 40960 or less"),
+        ([*PLAN, "--context", "50000"], "a context of 50000 tokens exceeds the 40960 positions of the model; use 40960 or less"),
         ([*PLAN, "--price", "g6.xlarge=cheap"], "--price g6.xlarge=cheap: 'cheap' is not an amount; use e.g. g6.xlarge=0.80"),
         (["catalog", "books"], "'books' is not a catalogue; use models, accelerators or instances"),
         (

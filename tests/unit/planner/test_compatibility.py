@@ -141,7 +141,7 @@ def test_a_driver_new_enough_or_an_unknown_cuda_is_not_refused(cuda: int, driver
 def test_a_context_beyond_the_models_positions_is_refused_with_the_longest() -> None:
     qwen = model("Qwen/Qwen3-8B")
     assert check_context(qwen, Options(max_model_len=50000)) == (
-        "max_model_len 50000 exceeds the 40960 positions of the model; use 40960 or less"
+        "a context of 50000 tokens exceeds the 40960 positions of the model; use 40960 or less"
     )
     assert check_context(qwen, Options(max_model_len=40960)) is None
     assert check_context(qwen, Options()) is None

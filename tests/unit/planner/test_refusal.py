@@ -154,7 +154,11 @@ def test_a_refused_model_of_a_stack_is_told_what_fits() -> None:
     ("options", "tensor", "sentence"),
     [
         (Options(), 3, "tensor parallelism 3 does not divide the 32 attention heads; use 1, 2, 4, 8, 16 or 32"),
-        (Options(max_model_len=10**6), None, "max_model_len 1000000 exceeds the 40960 positions of the model; use 40960 or less"),
+        (
+            Options(max_model_len=10**6),
+            None,
+            "a context of 1000000 tokens exceeds the 40960 positions of the model; use 40960 or less",
+        ),
         (
             Options(kv_cache_dtype="nvfp4"),
             None,

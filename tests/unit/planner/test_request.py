@@ -163,7 +163,8 @@ def test_formats_are_refused_before_memory_and_a_context_beyond_the_model_is_a_w
     stretched = answer(QWEN | {"gpu": "H100", "max_model_len": 50_000})
     assert stretched.reason is None
     assert stretched.warnings == (
-        "max_model_len 50000 exceeds the 40960 positions of the model; use 40960 or less, unless --hf-overrides stretches them",
+        "a context of 50000 tokens exceeds the 40960 positions of the model; use 40960 or less, "
+        "unless --hf-overrides stretches them",
     )
 
 

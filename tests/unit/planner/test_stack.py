@@ -141,7 +141,7 @@ def test_all_models_that_would_not_start_are_told_together() -> None:
     assert [key for key, _ in found] == ["models.big", "models.long", "models"]
     assert found[0][1].startswith("Qwen/Qwen3-32B-FP8 does not fit on 1 x L4 with 22.0 GiB each: no memory is left")
     assert "; what fits: " in found[0][1]
-    assert found[1][1] == "max_model_len 40000 exceeds the 32768 positions of the model; use 32768 or less"
+    assert found[1][1] == "a context of 40000 tokens exceeds the 32768 positions of the model; use 32768 or less"
     assert found[2][1].startswith("pool l4 is 8 accelerators short")
 
 
