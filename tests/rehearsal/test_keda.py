@@ -164,13 +164,13 @@ def test_a_trigger_that_fails_ends_in_the_fallback(stack: StackUnderTest, api: A
     done(stack.up(program("falling", spec("falling", fallback={"failureThreshold": 2, "replicas": 3}))))
     falling = Scaled(api, "falling")
     falling.load("error")
-    eventually(lambda: falling.replicas == 3 and falling.conditions["Fallback"] == "True", 40)
+    eventually(lambda: falling.replicas == 3 and falling.conditions["Fallback"] == "True")
     assert falling.status["health"]["s0-prometheus"]["status"] == "Failing"
     falling.load(4)
-    eventually(lambda: falling.replicas == 1 and falling.conditions["Fallback"] == "False", 40)
+    eventually(lambda: falling.replicas == 1 and falling.conditions["Fallback"] == "False")
     done(stack.up(program("falling", spec("falling"))))
     falling.load("error")
-    eventually(lambda: (falling.conditions["Ready"], falling.conditions["HPAActive"]) == ("False", "False"), 40)
+    eventually(lambda: (falling.conditions["Ready"], falling.conditions["HPAActive"]) == ("False", "False"))
     assert falling.replicas == 1
 
 
@@ -212,5 +212,5 @@ def test_replicas_that_span_nodes_are_scaled_too(stack: StackUnderTest, api: Api
         pods = api.call("GET", "/api/v1/namespaces/models/pods", labelSelector="leaderworkerset.sigs.k8s.io/name=wide")["items"]
         return sum(pod["status"]["phase"] == "Running" for pod in pods)
 
-    eventually(lambda: running() == 4, 60)
+    eventually(lambda: running() == 4)
     assert api.call("GET", f"{LEADER_WORKER_SETS}/wide")["spec"]["replicas"] == 2
