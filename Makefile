@@ -7,7 +7,7 @@ COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up preview down doctor test lint format schema docs lock bench
+.PHONY: help setup up preview down doctor test rehearsals lint format schema docs lock bench
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1  \t/p' Makefile
@@ -27,9 +27,13 @@ down: setup ## Delete the rehearsed stack, its control plane and its data
 doctor: setup ## Say which tools are there
 	@$(PYTHON_BIN) -m sandbox doctor
 
-test: setup ## Set up everything and run all tests
+test: setup ## Set up everything and run the tests, without the long rehearsals
 	@$(PYTHON_BIN) -m sandbox tools
-	@$(PYTHON_BIN) -m pytest -n auto --dist loadfile
+	@$(PYTHON_BIN) -m pytest -n auto --dist loadfile -m "not long"
+
+rehearsals: setup ## Run the long rehearsals: whole stories of stacks
+	@$(PYTHON_BIN) -m sandbox tools
+	@$(PYTHON_BIN) -m pytest -n auto --dist loadfile -m long
 
 lint: setup ## Check style and types
 	@.venv/bin/ruff check .

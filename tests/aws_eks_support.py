@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 from moto.server import ThreadedMotoServer
 from werkzeug.serving import make_server
 
 from sandbox.aws import eks
+from sandbox.control_plane import ports
 
 REGION = "us-east-1"
 KEYS = {"aws_access_key_id": "rehearsal", "aws_secret_access_key": "rehearsal", "region_name": REGION}
@@ -76,9 +78,10 @@ class Account:
 
 
 class Served(Account):
-    """The same over HTTP, with EKS."""
+    """The same over HTTP, with EKS; empty, whatever tests of this process have made in moto before."""
 
     def __init__(self, moto: str, url: str, home: Path) -> None:
+        httpx.post(f"{moto}/moto-api/reset").raise_for_status()
         super().__init__(moto)
         self.url, self.home = url, home
         self.eks = boto3.client("eks", endpoint_url=url, **KEYS)
@@ -90,10 +93,12 @@ def served(home: Path) -> Iterator[Served]:
     moto = ThreadedMotoServer(port=0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
-    server = make_server("127.0.0.1", 0, eks.application(home, REGION), threaded=True)
+    own = ports.choose(("eks",))["eks"]
+    url = f"http://127.0.0.1:{own}"
+    server = make_server("127.0.0.1", own, eks.application(home, REGION, url), threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield Served(f"http://{host}:{port}", f"http://127.0.0.1:{server.port}", home)
+        yield Served(f"http://{host}:{port}", url, home)
     finally:
         eks.shutdown()
         server.shutdown()

@@ -11,7 +11,7 @@ from sandbox.aws.faults import Fault
 from tests.conftest import ROOT
 from tests.rehearsal.project import RehearsedProject
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.long]
 
 MOST_RUNS = 40
 """Far more than the longest chain of resources that wait for each other; a stack that needs more does not converge."""

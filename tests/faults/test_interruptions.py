@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.rehearsal.project import RehearsedProject
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.long]
 
 KINDS = {
     "/apis/apps/v1/namespaces/models/deployments": 1,

@@ -185,6 +185,7 @@ def test_a_refresh_sees_what_others_did(place: Place) -> None:
     assert (live["FromPort"], live["ToPort"]) == (443, 443)
 
 
+@pytest.mark.long
 def test_default_tags_reach_everything_that_has_tags(place: Place) -> None:
     def tagged(owner: str) -> Program:
         return program(one_group, default_tags={"tags": {"owner": owner, "Name": "default"}})

@@ -84,6 +84,7 @@ def test_it_comes_up_and_a_second_time_nothing_changes(staging: RehearsedProject
     assert staging.changes() == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("change", "expected"), CHANGES, ids=lambda value: getattr(value, "__name__", "").strip("_"))
 def test_a_documented_change(change: Callable[[Config], None], expected: dict[str, str], staging: RehearsedProject) -> None:
     before = staging.stack_file.read_text()
@@ -96,6 +97,7 @@ def test_a_documented_change(change: Callable[[Config], None], expected: dict[st
     assert {name: op for name, op in changes.items() if name in KEPT and op != "update"} == {}
 
 
+@pytest.mark.long
 def test_a_newer_kubernetes_version_is_rolled_out_and_then_nothing_is_left_to_do(staging: RehearsedProject) -> None:
     staging.edit(_newer_kubernetes)
     staging.succeed("up")

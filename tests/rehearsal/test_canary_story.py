@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from tests.rehearsal.project import RehearsedProject
 from tests.rehearsal.route_story import ROUTE, Config, begin, servers, shares, turn
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.long]
 
 V1, V2 = "qwen-v1", "qwen-v2"
 BOTH = {"versions": {V1: {}, V2: {}}, "rollout": {"to": V2, "steps": [10, 50, 100], "step": 0}}

@@ -15,7 +15,7 @@ from tests.rehearsal.operations import Operator
 from tests.rehearsal.project import RehearsedProject
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.long]
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/models/deployments"
 SERVICES = "/api/v1/namespaces/models/services"

@@ -15,7 +15,7 @@ from sandbox.control_plane.pki import Pki
 from tests.conftest import ROOT
 from tests.rehearsal.project import RehearsedProject
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.long]
 
 PROGRAM = """
 import pulumi, pulumi_aws as aws, pulumi_kubernetes as kubernetes

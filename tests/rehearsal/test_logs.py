@@ -175,6 +175,7 @@ def project(tmp_path: Path) -> Iterator[RehearsedProject]:
     project.run("reset")
 
 
+@pytest.mark.long
 def test_cloudwatch_gets_a_group_that_only_the_collectors_write_to(project: RehearsedProject) -> None:
     project.succeed("up")
     (group,) = _groups(project)

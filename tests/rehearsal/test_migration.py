@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 from tests.rehearsal.project import RehearsedProject
 from tests.rehearsal.route_story import Chapter, Config, begin, servers, shares, turn
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.long]
 
 TGI, VLLM = "qwen-tgi", "qwen-vllm"
 

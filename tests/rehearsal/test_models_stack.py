@@ -22,7 +22,7 @@ from settings.clusters import ExistingClusterSettings
 from tests.conftest import ROOT
 from tests.rehearsal.project import RehearsedProject
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.long]
 
 Object = dict[str, Any]
 Models = dict[str, Object]

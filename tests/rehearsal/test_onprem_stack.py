@@ -149,6 +149,7 @@ def _files(tree: Path) -> Iterator[Path]:
         yield from (path for path in (tree / top).rglob("*") if path.is_file() and not path.is_symlink())
 
 
+@pytest.mark.long
 def test_a_host_that_restarted_is_as_before(project: RehearsedProject, lab: Lab) -> None:
     lab.reboot("gpu-2")
     project.succeed("refresh")
@@ -156,6 +157,7 @@ def test_a_host_that_restarted_is_as_before(project: RehearsedProject, lab: Lab)
     assert _nodes(project)["gpu-2"]["status"]["allocatable"]["nvidia.com/mig-3g.40gb"] == "16"
 
 
+@pytest.mark.long
 def test_a_host_that_cannot_be_reached_is_left_alone(project: RehearsedProject, lab: Lab) -> None:
     lab.break_("gpu-1", Fault.UNREACHABLE)
     try:
@@ -165,6 +167,7 @@ def test_a_host_that_cannot_be_reached_is_left_alone(project: RehearsedProject, 
         lab.mend("gpu-1")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("host", ["gpu-1", "rack-1"])
 def test_a_host_that_was_wiped_is_made_a_node_again(host: str, project: RehearsedProject, lab: Lab) -> None:
     before = _nodes(project)[host]["metadata"]["uid"]
@@ -179,6 +182,7 @@ def test_a_host_that_was_wiped_is_made_a_node_again(host: str, project: Rehearse
     assert project.changes() == {}
 
 
+@pytest.mark.long
 def test_a_newer_release_goes_from_host_to_host(project: RehearsedProject) -> None:
     """At no time are two nodes away, and the servers go first."""
     project.edit(lambda config: config[CLUSTER].update(version=NEWER))
@@ -202,6 +206,7 @@ def test_a_newer_release_goes_from_host_to_host(project: RehearsedProject) -> No
     assert project.changes() == {}
 
 
+@pytest.mark.long
 def test_there_is_no_way_back(project: RehearsedProject) -> None:
     project.edit(lambda config: config[CLUSTER].update(version="v1.36.3+k3s1"))
     code, output = project.run("preview")
@@ -210,6 +215,7 @@ def test_there_is_no_way_back(project: RehearsedProject) -> None:
     assert f"runs {NEWER}, and etcd does not go back; use {NEWER} or newer" in output
 
 
+@pytest.mark.long
 def test_a_host_that_leaves_the_stack_is_drained_and_left_as_it_was_found(project: RehearsedProject, lab: Lab) -> None:
     def leave(config: dict[str, Any]) -> None:
         del config[CLUSTER]["nodePools"]["l40s"]
@@ -232,6 +238,7 @@ def test_down_leaves_the_hosts_as_they_were_found(project: RehearsedProject, lab
     assert not lab.key_file.exists()
 
 
+@pytest.mark.long
 def test_a_rack_without_internet_behind_a_bastion(tmp_path: Path) -> None:
     """One server and one GPU host, which reach nothing but each other, and are reached through a third."""
 

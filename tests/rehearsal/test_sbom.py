@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.rehearsal.project import RehearsedProject
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.long]
 
 NOON = "2026-11-21T12:00:00Z"
 

@@ -139,9 +139,13 @@ def test_an_autoscaler_of_kubernetes_owns_the_number_until_it_goes(
     eventually(lambda: one(api)["spec"]["replicas"] == 2)
     again = stack.up(scaled)
     assert {operation for each in again.operations.values() for operation in each} == {"same"}, again.changed
-    gone = stack.up(program(control_plane, replicas=1))
+    # It goes last, and would scale another number once more (docs/scaling.md).
+    gone = stack.up(program(control_plane, replicas=2))
     assert gone.succeeded, gone.errors
     assert gone.operations["qwen-autoscaler"] == ["delete"]
+    assert one(api)["spec"]["replicas"] == 2
+    fewer = stack.up(program(control_plane, replicas=1))
+    assert fewer.succeeded, fewer.errors
     assert one(api)["spec"]["replicas"] == 1
 
 

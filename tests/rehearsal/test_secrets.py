@@ -13,20 +13,16 @@ from typing import Any
 import boto3
 import psutil
 import pytest
-from moto.server import ThreadedMotoServer
-from werkzeug.serving import make_server
 
 from components.versions import EXTERNAL_SECRETS
-from sandbox.aws import eks
 from sandbox.aws.clusters import clusters
 from sandbox.charts import definitions
-from sandbox.control_plane import ports
 from sandbox.control_plane.api import Api
 from sandbox.control_plane.contents import objects_in
 from sandbox.engine import Engine
 from sandbox.project import Project
 from sandbox.secrets.sealing import load_key, new_key, seal
-from tests.aws_eks_support import KEYS, REGION, Served
+from tests.aws_eks_support import KEYS, REGION, Served, served
 from tests.conftest import ROOT
 from tests.contracts.examples import SEALED
 from tests.rehearsal.project import RehearsedProject
@@ -99,7 +95,9 @@ STORES: dict[str, tuple[str, Callable[[Config], None]]] = {
 """Where secrets may come from: a stack that can have them from there, and the change that makes it."""
 
 
-@pytest.fixture(scope="module", params=STORES)
+@pytest.fixture(
+    scope="module", params=["config", *(pytest.param(store, marks=pytest.mark.long) for store in STORES if store != "config")]
+)
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RehearsedProject]:
     """A stack with a token, a key for clients, a login to a registry and a certificate."""
     stack, stored = STORES[request.param]
@@ -320,32 +318,18 @@ def test_down_leaves_nothing(project: RehearsedProject, said: Mapping[str, str])
 def account(tmp_path_factory: pytest.TempPathFactory, binaries: Mapping[str, Path]) -> Iterator[Served]:
     """An account with a cluster whose controllers reach it, and an operator that may read one secret."""
     del binaries
-    home = tmp_path_factory.mktemp("account")
-    moto = ThreadedMotoServer(port=0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    own = ports.choose(("eks",))["eks"]
-    url = f"http://127.0.0.1:{own}"
-    server = make_server("127.0.0.1", own, eks.application(home, REGION, url), threaded=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        served = Served(f"http://{host}:{port}", url, home)
-        served.eks.create_cluster(**served.cluster())
-        role = served.role("operator", "pods.eks.amazonaws.com", ("sts:AssumeRole", "sts:TagSession"))
+    with served(tmp_path_factory.mktemp("account")) as made:
+        made.eks.create_cluster(**made.cluster())
+        role = made.role("operator", "pods.eks.amazonaws.com", ("sts:AssumeRole", "sts:TagSession"))
         secret = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:llm/hf-??????"
         allowed = {"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"], "Resource": [secret]}
         document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-        served.iam.put_role_policy(RoleName="operator", PolicyName="read", PolicyDocument=document)
-        served.eks.get_waiter("cluster_active").wait(name="main", WaiterConfig={"Delay": 1})
-        served.eks.create_pod_identity_association(
+        made.iam.put_role_policy(RoleName="operator", PolicyName="read", PolicyDocument=document)
+        made.eks.get_waiter("cluster_active").wait(name="main", WaiterConfig={"Delay": 1})
+        made.eks.create_pod_identity_association(
             clusterName="main", namespace="controllers", serviceAccount="external-secrets", roleArn=role
         )
-        yield served
-    finally:
-        eks.shutdown()
-        server.shutdown()
-        server.server_close()
-        moto.stop()
+        yield made
 
 
 @pytest.fixture(scope="module")

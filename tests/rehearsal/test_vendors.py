@@ -12,7 +12,7 @@ from components.serving.verification.objects import is_ready
 from tests.conftest import ROOT
 from tests.rehearsal.project import RehearsedProject
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.long]
 
 MODEL = {"source": "Qwen/Qwen2.5-0.5B-Instruct", "revision": "7" * 40, "maxModelLen": 4096}
 NFS = {"kind": "nfs", "server": "nfs.example.internal", "export": "/exports/models"}

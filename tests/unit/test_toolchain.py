@@ -669,7 +669,13 @@ def test_program_that_was_built_but_is_not_the_version_asked_for_is_refused(mach
     assert machine.leftovers() == []
 
 
-RUN = "from sandbox.toolchain import ensure; ensure(['kwok'])"
+# Programs that a shell starts in the background ignore interrupts, and so does all they start.
+RUN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from sandbox.toolchain import ensure
+ensure(["kwok"])
+"""
 HANG = "pathlib.Path(files[0]).write_text('half'); print('compiling/something', flush=True); time.sleep(60)"
 
 
