@@ -7,9 +7,10 @@ from enum import StrEnum
 from typing import Any
 
 from components.secretive import hidden, names_secret
+from report.blinding import SECRET
 from report.drift.managed_fields import Path, at, beyond, claims, shown
 from report.drift.owners import NOBODY, Owner, advice, cloud, manager, person
-from report.drift.reading import SECRET, Read, Seen
+from report.drift.reading import Read, Seen
 
 _OWN = "pulumi-kubernetes"
 """How field managers of the Kubernetes provider begin."""

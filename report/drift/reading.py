@@ -10,13 +10,8 @@ from typing import Any
 
 from pulumi.automation import EngineEvent, OpType, StepEventMetadata
 
+from report.blinding import SECRET, SIGNATURE
 from sandbox.providers.properties import Path, parse
-
-SECRET = "[secret]"  # noqa: S105 - stands for one
-"""In place of every value that the engine says is secret."""
-
-_SIGNATURE = "4dabf18193072939515e22adb298388d"
-"""Marks objects that stand for something else, secrets among them (pulumi/pulumi: sdk/go/common/resource/sig/sig.go)."""
 
 _UNCHANGED = (OpType.SAME, OpType.READ, OpType.REFRESH)
 
@@ -94,5 +89,5 @@ def _read(step: StepEventMetadata) -> Read:
 
 def _blinded(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return SECRET if _SIGNATURE in value else {key: _blinded(item) for key, item in value.items()}
+        return SECRET if SIGNATURE in value else {key: _blinded(item) for key, item in value.items()}
     return [_blinded(item) for item in value] if isinstance(value, list) else value

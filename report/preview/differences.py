@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from report.preview.blinding import SECRET, UNKNOWN
+from report.blinding import SECRET, UNKNOWN
 from report.preview.model import Change, Op
 
 _PART = re.compile(r"""\["((?:[^"\\]|\\.)*)"\]|\[(\d+)\]|([^.\[]+)""")

@@ -12,7 +12,7 @@ from typing import Any
 
 from components.inputs import InputError
 from policy_pack.rule import Level
-from report.preview.blinding import blind
+from report.blinding import blind
 from report.preview.model import Change, Op, Preview, Violation
 
 _STACK = "pulumi:pulumi:Stack"

@@ -10,7 +10,8 @@ from pulumi.runtime import rpc
 
 SECRET = "[secret]"  # noqa: S105 - what stands for one
 UNKNOWN = "(known once it is made)"
-_SIGNATURE = rpc._special_sig_key
+SIGNATURE = rpc._special_sig_key
+"""Marks objects that stand for something else, secrets among them."""
 _OUTPUT = rpc._special_output_value_sig
 _VALUES = ("data", "stringData")
 
@@ -20,7 +21,7 @@ def blind(value: Any) -> Any:
     match value:
         case {"kind": "Secret"}:
             return {key: _hidden(inner) if key in _VALUES else blind(inner) for key, inner in value.items()}
-        case Mapping() if _SIGNATURE in value:
+        case Mapping() if SIGNATURE in value:
             return _marked(value)
         case Mapping():
             return {key: blind(inner) for key, inner in value.items()}
@@ -32,7 +33,7 @@ def blind(value: Any) -> Any:
 
 
 def _marked(value: Mapping[str, Any]) -> Any:
-    if value[_SIGNATURE] != _OUTPUT:
+    if value[SIGNATURE] != _OUTPUT:
         return SECRET  # a secret, or a file of which nothing is said
     if value.get("secret"):
         return SECRET
@@ -41,5 +42,5 @@ def _marked(value: Mapping[str, Any]) -> Any:
 
 def _hidden(value: Any) -> Any:
     """Names stay: they tell which of them changes."""
-    known = isinstance(value, Mapping) and _SIGNATURE not in value
+    known = isinstance(value, Mapping) and SIGNATURE not in value
     return dict.fromkeys(value, SECRET) if known else SECRET
