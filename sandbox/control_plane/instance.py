@@ -132,7 +132,7 @@ class ControlPlane:
         state: State = "degraded" if running else "stopped"
         found: tuple[NodeStatus, ...] = ()
         if {"etcd", "kube-apiserver"} <= running:
-            with self._api(record, "admin", timeout_s=2.0) as api, suppress(SandboxError):
+            with self._api(record, "admin", timeout_s=10.0) as api, suppress(SandboxError):
                 found = tuple(map(_node_status, node_objects.simulated(api)))
                 if len(running) == len(NAMES) and api.is_there("/readyz"):
                     state = "running"

@@ -399,7 +399,7 @@ def test_instances_run_side_by_side_and_outlive_the_shell_and_two_starts_at_once
     paths = json.dumps({name: str(binaries[name]) for name in BINARIES})
     root = plane.kubeconfig.parents[1]
     starts = [subprocess.Popen([sys.executable, "-c", program, str(root), paths], cwd=PROJECT) for _ in range(2)]
-    assert [start.wait(timeout=120) for start in starts] == [0, 0]
+    assert [start.wait(timeout=600) for start in starts] == [0, 0]
 
     other = ControlPlane("other", root)
     status = other.status()
