@@ -119,10 +119,10 @@ def test_what_an_autoscaler_does_is_told_from_what_somebody_does_and_is_no_drift
 
     said = staging.drift()
     (found,) = said["drift"]
-    assert (found["resource"], found["field"], found["found"]) == (f"LogGroup {flows}", "retentionInDays", "1")
+    assert (found["resource"], found["field"], found["found"]) == ("LogGroup network-flow-log", "retentionInDays", "1")
     assert found["owner"] == "somebody in the account"
     assert [(each["resource"], each["owner"]) for each in said["owned"] if each["field"] == "scalingConfig.desiredSize"] == [
-        (f"NodeGroup {group}", "an autoscaler of nodes")
+        ("NodeGroup cluster-system-nodes", "an autoscaler of nodes")
     ]
 
     logs.put_retention_policy(logGroupName=flows, retentionInDays=kept[flows])
