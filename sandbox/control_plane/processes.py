@@ -19,7 +19,7 @@ _START_TIME_FIELD = 19
 """Of /proc/PID/stat, counted from 0 behind the command's name: proc(5), starttime."""
 _START_TIME_TOLERANCE_S = 2.0  # some systems tell it in whole seconds, computed anew each time
 
-_KILL_WAIT_S = 5.0
+_KILL_WAIT_S = 30.0
 _TAIL_BYTES = 256 * 1024
 _LOG_BYTES = 64 * 1024  # less free space than this, and a silent death needs no other reason
 

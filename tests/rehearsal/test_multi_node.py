@@ -204,6 +204,7 @@ def test_without_the_chart_nothing_comes_and_nothing_restarts(api: Api) -> None:
 
 
 @pytest.mark.usefixtures("nothing_left")
+@pytest.mark.long
 def test_a_ray_service_answers_moves_to_a_new_cluster_and_goes(
     control_plane: ControlPlane, api: Api, stack: StackUnderTest
 ) -> None:

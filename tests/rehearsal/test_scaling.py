@@ -189,6 +189,7 @@ def test_keda_scales_by_what_prometheus_says_and_holds_when_it_says_nothing(
     assert gone.succeeded, gone.errors
 
 
+@pytest.mark.long
 def test_the_kind_of_an_autoscaler_changes_under_a_running_model(
     control_plane: ControlPlane, api: Api, stack: StackUnderTest
 ) -> None:
