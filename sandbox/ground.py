@@ -30,6 +30,8 @@ from sandbox.summary import status_screen
 STAND_INS = Path(__file__).parent / "aws" / "bin"
 """Programs that a kubeconfig of EKS calls."""
 
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
 
 class Ground(Protocol):
     """Everything of a rehearsal that outlives one run of the engine."""
@@ -83,10 +85,13 @@ class OnControlPlane:
         with self._control_plane.connect() as api:
             storage.offer(api, "standard")
             load_balancers_k3s.offer(api)
+            # Objects of a kind that was just defined cannot be listed yet, so what is there is looked at before.
+            found = [] if self._fresh.exists() else _objects(api)
             for chart in self._stack.brought:
                 definitions.install(api, chart)
-            if not self._fresh.exists():
-                write_private(self._fresh, json.dumps(_objects(api)))
+            if found:
+                defined = [f"CustomResourceDefinition {each['metadata']['name']}" for each in api.items(_DEFINITIONS)]
+                write_private(self._fresh, json.dumps([*found, *defined]))
 
     def stop(self) -> None:
         self._control_plane.stop()
